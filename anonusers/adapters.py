@@ -1,0 +1,48 @@
+"""Where a host project shapes what we do with its user model. Subclass `Adapter`, name it in ANONUSERS_ADAPTER."""
+
+import secrets
+import uuid
+from functools import lru_cache
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX
+from django.db import models
+from django.utils.module_loading import import_string
+
+from anonusers.conf import conf
+from anonusers.models import Application, Project
+
+
+class Adapter:
+    """The defaults, which fit `auth.User` and any model whose other fields may be empty."""
+
+    def is_open_for_signup(self, project: Project) -> bool:
+        """False refuses every new user (PublicSignupDisabled)."""
+        return True
+
+    def pre_create(self, project: Project, application: Application | None) -> None:
+        """Called in the transaction, before a guest is made. Raise SignupVetoed(title, reason) to refuse it."""
+
+    def create_guest(self, sub: uuid.UUID) -> Any:
+        """The saved row of AUTH_USER_MODEL behind a new guest.
+
+        Its password is unusable, not blank: nobody logs in as a guest through a password form.
+        """
+        model = get_user_model()
+        name = f"guest-{sub.hex}"
+        if isinstance(model._meta.get_field(model.USERNAME_FIELD), models.EmailField):
+            name += "@guest.invalid"  # RFC 2606 §2: nobody's address, for ever
+        user = model(**{model.USERNAME_FIELD: name}, password=UNUSABLE_PASSWORD_PREFIX + secrets.token_urlsafe(30))
+        user.save(force_insert=True)
+        return user
+
+
+def get_adapter() -> Adapter:
+    return _adapter(conf.ADAPTER)
+
+
+@lru_cache(maxsize=8)
+def _adapter(path: str) -> Adapter:
+    adapter: Adapter = import_string(path)()
+    return adapter

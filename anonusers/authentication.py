@@ -1,0 +1,62 @@
+"""DRF authentication classes for host code: `request.user` is the guest's row of AUTH_USER_MODEL, `request.auth` our
+`Session`."""
+
+from typing import Any
+
+from django.utils.functional import SimpleLazyObject
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
+from rest_framework.request import Request
+
+from anonusers import credentials, sessions
+from anonusers.errors import InvalidToken
+from anonusers.models import EndUser, Session
+from anonusers.tokens import AccessClaims
+
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
+
+
+class BearerAuthentication(BaseAuthentication):
+    """`Authorization: Bearer <access token>`. One statement, which brings the user along.
+
+    With ANONUSERS_BEARER_CHECKS_SESSION off a JWT is believed until it expires: no statement, `request.auth` is its
+    `AccessClaims`, and `request.user` is fetched when it is first looked at.
+    """
+
+    def authenticate(self, request: Request) -> tuple[Any, Session | AccessClaims] | None:
+        token = credentials.bearer_token(request._request)
+        if token is None:
+            return None
+        try:
+            claims = sessions.read_access_token(origin=credentials.origin_of(request._request), token=token)
+        except InvalidToken:
+            return None
+        if claims is not None:
+            return SimpleLazyObject(lambda: _user_of(claims)), claims
+        session = credentials.bearer_session(request._request)
+        return (session.end_user.user, session) if session else None
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Bearer"
+
+
+class CookieAuthentication(BaseAuthentication):
+    """Our session cookie. Unsafe methods must come from our own origin or from one the project lists."""
+
+    def authenticate(self, request: Request) -> tuple[Any, Session] | None:
+        session = credentials.cookie_session(request._request)
+        if session is None:
+            return None
+        if request.method not in SAFE_METHODS and not credentials.is_trusted_origin(request._request, session.project):
+            raise PermissionDenied("This request comes from a site that may not use the session cookie.")
+        return session.end_user.user, session
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Cookie"
+
+
+def _user_of(claims: AccessClaims) -> Any:
+    end_user = EndUser.objects.select_related("user").filter(pk=claims.sub, disabled_at=None).first()
+    if end_user is None or not getattr(end_user.user, "is_active", True):
+        raise AuthenticationFailed
+    return end_user.user

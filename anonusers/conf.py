@@ -1,0 +1,60 @@
+"""ANONUSERS_* settings: names, types and defaults, read from Django's settings at each use.
+
+`from anonusers.conf import conf`, then `conf.SIGNUP_PER_IP`. What a portal may change lives in `Project` and
+`Application` rows instead: a value has one home.
+"""
+
+from typing import Any
+
+from django.conf import settings
+
+__all__ = ["Conf", "conf"]
+
+
+class Conf:
+    """Every setting with its default. `ANONUSERS_` + the name is what stands in Django's settings."""
+
+    ADAPTER: str = "anonusers.adapters.Adapter"
+    """Dotted path of the class that makes and fills the host's user rows."""
+
+    COOKIE_DOMAIN: str | None = None
+    """Domain of the session cookie. None keeps it on the one host, which also gives it the `__Host-` prefix."""
+
+    COOKIE_NAME: str = "anonusers_session"
+    """Name of the session cookie, without prefix."""
+
+    ENCRYPTION_KEYS: list[str] = []
+    """Secrets that seal signing keys at rest; the first seals, all open. Empty: derived from SECRET_KEY and
+    SECRET_KEY_FALLBACKS."""
+
+    ISSUER: str | None = None
+    """Public origin, e.g. `https://auth.example.com`, when it cannot be told from the request's host."""
+
+    BEARER_CHECKS_SESSION: bool = True
+    """Ask the database at each bearer request, so that revocation acts at once. False trusts a JWT until it
+    expires; opaque tokens are always looked up."""
+
+    LIMITS_STORAGE: str = "memory://"
+    """Where rate limits are counted: a storage URI of the `limits` library, e.g. `redis://localhost:6379`."""
+
+    SIGNUP_PER_IP: str = "60/m"
+    """New guests from one address (IPv6: one /64). `N/s|m|h|d`, or `off`."""
+
+    SIGNUP_PER_PROJECT: str = "6000/m"
+    """New guests in one project."""
+
+    PORTAL_LOGIN_PER_IP: str = "10/m"
+    """Sign-in attempts of operators from one address."""
+
+    PORTAL_LOGIN_PER_NAME: str = "20/h"
+    """Failed sign-in attempts of operators under one user name."""
+
+    TRUSTED_PROXIES: int = 0
+    """How many reverse proxies append to X-Forwarded-For. 0: the header is ignored."""
+
+    def __getattribute__(self, name: str) -> Any:
+        default = super().__getattribute__(name)
+        return getattr(settings, f"ANONUSERS_{name}", default) if name.isupper() else default
+
+
+conf = Conf()

@@ -1,0 +1,102 @@
+"""What a request presents: its host and origin, the client's address, a bearer token, our session cookie.
+
+Shared by the doors and by what host code imports; below them nobody sees a request.
+"""
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+
+from anonusers import sessions
+from anonusers.conf import conf
+from anonusers.errors import InvalidToken
+from anonusers.models import Project, Session
+
+SAME_SITE_STRICT = "same_site_strict"
+
+
+def origin_of(request: HttpRequest) -> str:
+    """Our public origin, without trailing slash: ANONUSERS_ISSUER, else what the (validated) host says."""
+    return conf.ISSUER or f"{request.scheme}://{request.get_host()}".lower()
+
+
+def address_of(request: HttpRequest) -> str:
+    """The client's IP address. X-Forwarded-For counts only as far as our own proxies wrote it."""
+    if conf.TRUSTED_PROXIES:
+        hops = [hop.strip() for hop in request.headers.get("X-Forwarded-For", "").split(",") if hop.strip()]
+        if hops:
+            return hops[-min(conf.TRUSTED_PROXIES, len(hops))]
+    return str(request.META.get("REMOTE_ADDR", ""))
+
+
+def user_agent_of(request: HttpRequest) -> str:
+    return request.headers.get("User-Agent", "")
+
+
+def bearer_token(request: HttpRequest) -> str | None:
+    """The token of `Authorization: Bearer …` (RFC 6750 §2.1), None where there is none or an empty one."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
+
+
+def bearer_session(request: HttpRequest) -> Session | None:
+    """The live session of the bearer token, None where the token is absent or worthless."""
+    token = bearer_token(request)
+    if token is None:
+        return None
+    try:
+        return sessions.find_by_access_token(host=request.get_host(), origin=origin_of(request), token=token)
+    except InvalidToken:
+        return None
+
+
+def cookie_session(request: HttpRequest) -> Session | None:
+    """The live session of our cookie, None where the cookie is absent or worthless."""
+    value = request.COOKIES.get(cookie_name(request))
+    if not value:
+        return None
+    try:
+        return sessions.find_by_cookie(host=request.get_host(), value=value)
+    except InvalidToken:
+        return None
+
+
+def cookie_name(request: HttpRequest) -> str:
+    """`__Host-` pins the cookie to this host and to TLS (RFC 6265bis §4.1.3.2); without TLS it cannot be used."""
+    prefix = "__Host-" if request.is_secure() and conf.COOKIE_DOMAIN is None else ""
+    return f"{prefix}{conf.COOKIE_NAME}"
+
+
+def set_session_cookie(request: HttpRequest, response: HttpResponse, session: Session, value: str) -> None:
+    """Hand a cookie session over. `same_site_strict` only tells a same-site navigation from a cross-site one."""
+    common: dict[str, Any] = {
+        "max_age": session.lifetime if session.project.session_persistent_cookie else None,
+        "domain": conf.COOKIE_DOMAIN,
+        "secure": request.is_secure(),
+        "httponly": True,
+    }
+    response.set_cookie(cookie_name(request), value, samesite="Lax", **common)
+    response.set_cookie(SAME_SITE_STRICT, "true", samesite="Strict", **common)
+
+
+def clear_session_cookie(request: HttpRequest, response: HttpResponse) -> None:
+    for name, samesite in ((cookie_name(request), "Lax"), (SAME_SITE_STRICT, "Strict")):
+        response.delete_cookie(name, domain=conf.COOKIE_DOMAIN, samesite=samesite)  # type: ignore[arg-type]
+        if request.is_secure():
+            # A browser drops a __Host- cookie only when told so with Secure.
+            response.cookies[name]["secure"] = True
+
+
+def is_trusted_origin(request: HttpRequest, project: Project) -> bool:
+    """Whether an unsafe request that rides on a cookie comes from our own origin or from one the project lists.
+
+    Browsers say where a request comes from in Sec-Fetch-Site, older ones in Origin; what says neither is no browser,
+    and a cross-site form would not carry our SameSite=Lax cookie.
+    """
+    origin = request.headers.get("Origin")
+    if origin is not None and (origin == origin_of(request) or project.allows_origin(origin)):
+        return True
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        return site in ("same-origin", "none")
+    return origin is None

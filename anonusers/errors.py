@@ -1,0 +1,145 @@
+"""What can be wrong, in the words of the domain. Doors translate; nothing here knows HTTP.
+
+`code` is stable. The docstring is the default message.
+"""
+
+from typing import Any
+
+
+class AnonUsersError(Exception):
+    """Something is wrong."""
+
+    code = "error"
+
+    def __init__(self, message: str | None = None) -> None:
+        self.message = message or " ".join((type(self).__doc__ or "").split())
+        super().__init__(self.message)
+
+
+class AnonymousUsersDisabled(AnonUsersError):
+    """Anonymous users are disabled in this project."""
+
+    code = "anonymous_users_disabled"
+
+
+class PublicSignupDisabled(AnonUsersError):
+    """Public sign-up is disabled."""
+
+    code = "public_signup_disabled"
+
+
+class SignupVetoed(AnonUsersError):
+    """The host application refused this sign-up."""
+
+    code = "signup_vetoed"
+
+    def __init__(self, title: str = "", reason: str = "") -> None:
+        super().__init__(reason or None)
+        self.title, self.reason = title, reason
+
+
+class RateLimited(AnonUsersError):
+    """Too many requests. Try again later."""
+
+    code = "rate_limited"
+
+    def __init__(self, budget: str, retry_after: int) -> None:
+        super().__init__()
+        self.budget = budget
+        self.retry_after = retry_after  # seconds
+
+
+class UnknownProject(AnonUsersError):
+    """No project lives at this host."""
+
+    code = "unknown_project"
+
+
+class UnknownApplication(AnonUsersError):
+    """There is no application with this client ID."""
+
+    code = "unknown_application"
+
+
+class ApplicationTypeNotAllowed(AnonUsersError):
+    """Anonymous users are not supported for this type of application. Use a single-page, traditional web or
+    native application instead."""
+
+    code = "application_type_not_allowed"
+
+
+class ClientSecretRequired(AnonUsersError):
+    """This application must authenticate with its client secret."""
+
+    code = "client_secret_required"
+
+
+class ClientSecretWrong(AnonUsersError):
+    """The client secret is wrong."""
+
+    code = "client_secret_wrong"
+
+
+class UserIsRegular(AnonUsersError):
+    """The user is already signed in as a regular user."""
+
+    code = "user_is_regular"
+
+
+class InvalidToken(AnonUsersError):
+    """The token is not valid (any more)."""
+
+    code = "invalid_token"
+
+
+class ScopeTooWide(AnonUsersError):
+    """The requested scope is wider than what was granted."""
+
+    code = "scope_too_wide"
+
+
+class NotSignedIn(AnonUsersError):
+    """There is no valid session."""
+
+    code = "not_signed_in"
+
+
+class UnknownSession(AnonUsersError):
+    """There is no such session."""
+
+    code = "unknown_session"
+
+
+class IdempotencyKeyReused(AnonUsersError):
+    """This Idempotency-Key was used with a different request."""
+
+    code = "idempotency_key_reused"
+
+
+class IdempotencyKeySpent(AnonUsersError):
+    """The session that this Idempotency-Key created has moved on or ended; its first answer is worthless now."""
+
+    code = "idempotency_key_spent"
+
+
+class SealBroken(AnonUsersError):
+    """A sealed secret cannot be opened with the configured encryption keys."""
+
+    code = "seal_broken"
+
+
+class InvalidProjectFile(AnonUsersError):
+    """The project file is not valid."""
+
+    code = "invalid_project_file"
+
+
+def all_errors() -> "list[type[AnonUsersError]]":
+    """Every error class of the domain, for the tables of the doors and their test."""
+    found: list[type[AnonUsersError]] = []
+    queue: list[Any] = [AnonUsersError]
+    while queue:
+        cls = queue.pop()
+        found.append(cls)
+        queue.extend(cls.__subclasses__())
+    return found

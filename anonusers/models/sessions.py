@@ -1,0 +1,121 @@
+"""Sessions, and secrets that are good for one use."""
+
+import uuid
+from datetime import datetime, timedelta
+
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from anonusers.models.projects import Application, Project
+from anonusers.models.users import EndUser
+
+
+class SessionQuerySet(models.QuerySet["Session"]):
+    def in_full(self) -> "SessionQuerySet":
+        """With all that a request needs to know: application, project, end user, host user, identity."""
+        return self.select_related("application", "project", "end_user__user", "end_user__anonymous_identity")
+
+
+class Session(models.Model):
+    """One sign-in of one user through one application; `id` is the `sid`."""
+
+    class Kind(models.TextChoices):
+        COOKIE = "cookie", _("Cookie")
+        TOKEN = "token", _("Token")
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    project = models.ForeignKey(Project, models.CASCADE, related_name="sessions", db_index=False)
+    application = models.ForeignKey(Application, models.CASCADE, related_name="sessions", null=True, blank=True)
+    end_user = models.ForeignKey(EndUser, models.CASCADE, related_name="sessions")
+    kind = models.CharField(max_length=6, choices=Kind)
+    scope = models.CharField(max_length=255, blank=True)
+    refresh_hash = models.CharField(max_length=64)
+    refresh_generation = models.PositiveIntegerField(default=0)
+    rotated_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField()
+    last_used_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+    user_agent = models.CharField(max_length=200, blank=True)
+
+    objects = SessionQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("session")
+        verbose_name_plural = _("sessions")
+        constraints = [
+            models.CheckConstraint(condition=Q(kind__in=("cookie", "token")), name="anonusers_session_kind"),
+            models.CheckConstraint(
+                condition=Q(kind="cookie") | Q(application__isnull=False),
+                name="anonusers_session_token_has_application",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+    @property
+    def lifetime(self) -> int:
+        """Seconds from creation, by the settings of now: the project's for cookies, the application's else."""
+        if self.kind == self.Kind.COOKIE:
+            return self.project.session_lifetime
+        return self._token_settings.refresh_token_lifetime
+
+    @property
+    def idle_timeout(self) -> int | None:
+        """Seconds from the last use, by the settings of now; None where idling does not end a session."""
+        if self.kind == self.Kind.COOKIE:
+            return self.project.session_idle_timeout if self.project.session_idle_timeout_enabled else None
+        settings = self._token_settings
+        return settings.refresh_token_idle_timeout if settings.refresh_token_idle_timeout_enabled else None
+
+    @property
+    def _token_settings(self) -> Application:
+        if self.application is None:
+            raise TypeError("a token session without an application")
+        return self.application
+
+    @property
+    def lifetime_ends_at(self) -> datetime:
+        return self.created_at + timedelta(seconds=self.lifetime)
+
+    @property
+    def expires_at(self) -> datetime:
+        """The first moment at which the session is no longer accepted, if it is not used before."""
+        end = self.lifetime_ends_at
+        if self.idle_timeout is None:
+            return end
+        return min(end, self.last_used_at + timedelta(seconds=self.idle_timeout))
+
+    def is_live(self, now: datetime) -> bool:
+        """Whether the session is accepted at `now`. A disabled user's session sleeps; enabling wakes it."""
+        return (
+            self.ended_at is None
+            and self.end_user.disabled_at is None
+            and getattr(self.end_user.user, "is_active", True)
+            and now < self.expires_at
+        )
+
+
+class OneTimeToken(models.Model):
+    """A secret that is good for one use. Only its hash is here; what it stands for is in `payload`."""
+
+    class Purpose(models.TextChoices):
+        IDEMPOTENCY_KEY = "idempotency_key", _("Idempotency key")
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="one_time_tokens")
+    purpose = models.CharField(max_length=30, choices=Purpose)
+    token_hash = models.CharField(max_length=64)
+    payload = models.JSONField(default=dict)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        verbose_name = _("one-time token")
+        verbose_name_plural = _("one-time tokens")
+        constraints = [
+            models.UniqueConstraint(fields=["project", "purpose", "token_hash"], name="anonusers_onetimetoken_hash"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.purpose} {self.pk}"

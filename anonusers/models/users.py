@@ -1,0 +1,35 @@
+"""The people of a project."""
+
+import uuid
+
+from django.conf import settings
+from django.core.exceptions import ObjectDoesNotExist
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from anonusers.models.projects import Project
+
+
+class EndUser(models.Model):
+    """A person of a project. `id` is the `sub`: random, and never given to anybody else."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    project = models.ForeignKey(Project, models.CASCADE, related_name="end_users")
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, models.CASCADE, related_name="end_user")
+    created_at = models.DateTimeField(auto_now_add=True)
+    disabled_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("end user")
+        verbose_name_plural = _("end users")
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+    @property
+    def is_guest(self) -> bool:
+        """Whether this is an anonymous user: the identity's row decides, there is no flag."""
+        try:
+            return self.anonymous_identity is not None
+        except ObjectDoesNotExist:
+            return False

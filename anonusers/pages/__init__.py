@@ -1,0 +1,1 @@
+"""Hosted pages: HTML for people. They know `next` and no protocol."""

@@ -1,0 +1,67 @@
+"""Hosted pages. They know `next`, a path of ours to go back to, and no protocol."""
+
+from urllib.parse import urlsplit
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_protect
+from django.views.decorators.http import require_http_methods, require_safe
+
+from anonusers import credentials, sessions
+from anonusers.middleware import content_security_policy
+from anonusers.models import Project
+from anonusers.models.projects import origin_of
+
+
+@never_cache
+@csrf_protect
+@require_http_methods(["GET", "HEAD", "POST"])
+def logout(request: HttpRequest) -> HttpResponse:
+    """Ask whether to log out, then do it and go to `next`."""
+    onward = _next(request)
+    session = credentials.cookie_session(request)
+    if session is None:
+        return redirect(onward)
+    if request.method == "POST":
+        sessions.end_session(session)
+        response = redirect(onward)
+        response.status_code = 303
+        credentials.clear_session_cookie(request, response)
+        return response
+    context = {
+        "project_name": session.project.name,
+        "is_guest": session.end_user.is_guest,
+        "next": onward,
+    }
+    response = render(request, "anonusers/logout.html", context)
+    response.headers["Content-Security-Policy"] = content_security_policy(_form_targets(session.project))
+    return response
+
+
+@never_cache
+@require_safe
+def logged_out(request: HttpRequest) -> HttpResponse:
+    context = {
+        "title": _("You are logged out"),
+        "message": _("You can close this page."),
+    }
+    return render(request, "anonusers/message.html", context)
+
+
+def _form_targets(project: Project) -> set[str]:
+    """Where logging out may lead: the origins of the post-logout URIs, or their private-use schemes."""
+    lists = project.applications.values_list("post_logout_redirect_uris", flat=True)
+    return {origin_of(uri) or f"{urlsplit(uri).scheme}:" for uris in lists for uri in uris}
+
+
+def _next(request: HttpRequest) -> str:
+    """`next` if it is a path of this very host, else our own page: never an open redirect."""
+    wanted = request.POST.get("next") or request.GET.get("next") or ""
+    safe = url_has_allowed_host_and_scheme(wanted, allowed_hosts=None) and wanted.startswith("/")
+    if safe and "\0" not in wanted and not urlsplit(wanted).netloc:
+        return wanted
+    return reverse("anonusers:pages:logged-out")

@@ -1,0 +1,400 @@
+"""The whole configuration of a project as one TOML file: read, compare, apply, export.
+
+The file is the truth: a key that it leaves out has its default, an application that it leaves out goes. To add a
+key, add its line to `PROJECT` or `APPLICATION`; its type, default and range follow from the model's field.
+"""
+
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, models, transaction
+
+from anonusers.errors import InvalidProjectFile, UnknownProject
+from anonusers.keys import create_keys
+from anonusers.models import Application, Project, ProjectDomain
+from anonusers.models.projects import validate_domain, validate_origin, validate_redirect_uri
+
+Keys = Mapping[str, Any]  # TOML key → model field, or the keys of a section
+Values = dict[str, Any]  # model field → value
+
+# Everything a file may say, in the order of an export.
+PROJECT: Keys = {
+    "project": {
+        "id": "slug",
+        "name": "name",
+        "domains": "domains",
+        "allowed_origins": "allowed_origins",
+        "anonymous_users": {"enabled": "anonymous_users_enabled", "promotion_conflict": "promotion_conflict"},
+        "sign_in": {"login_ids": "login_ids", "verify": "verify"},
+        "session": {
+            "lifetime": "session_lifetime",
+            "idle_timeout_enabled": "session_idle_timeout_enabled",
+            "idle_timeout": "session_idle_timeout",
+            "persistent_cookie": "session_persistent_cookie",
+        },
+        "retention": {"guest_inactive_days": "guest_inactive_days"},
+    }
+}
+APPLICATION: Keys = {
+    key: key
+    for key in (
+        *("client_id", "name", "type", "redirect_uris", "post_logout_redirect_uris"),
+        *("access_token_lifetime", "refresh_token_lifetime"),
+        *("refresh_token_idle_timeout_enabled", "refresh_token_idle_timeout", "refresh_token_rotation_enabled"),
+        *("issue_jwt_access_token", "id_token_signed_response_alg", "max_concurrent_sessions"),
+    )
+}
+REQUIRED = ("slug", "client_id", "type")
+
+# What a list may hold, where the column (JSON) cannot tell.
+CHOICES: Mapping[str, Sequence[str]] = {"login_ids": ("email", "phone", "username"), "verify": ("email", "phone")}
+VALIDATORS: Mapping[str, Callable[[str], object]] = {
+    "domains": validate_domain,
+    "allowed_origins": validate_origin,
+    "redirect_uris": validate_redirect_uri,
+    "post_logout_redirect_uris": validate_redirect_uri,
+}
+KINDS: tuple[tuple[Any, type, str], ...] = (
+    (models.BooleanField, bool, "true or false"),
+    (models.IntegerField, int, "a whole number"),
+    ((models.JSONField, models.ForeignObjectRel), list, "a list of strings"),
+    (models.CharField, str, "a string"),
+)
+
+
+@dataclass(frozen=True)
+class ProjectFile:
+    """A project's whole configuration, valid in itself; every key has a value."""
+
+    path: str
+    digest: str  # SHA-256 of the file's bytes, hexadecimal
+    project: Mapping[str, Any]  # by model field; `domains` is sorted
+    applications: tuple[Mapping[str, Any], ...]  # by model field, in the file's order
+
+
+@dataclass(frozen=True)
+class Change:
+    """What applying a file does to one key, or to a whole application.
+
+    `old` is None where it is added, `new` is None where it is removed.
+    """
+
+    key: str
+    old: Any
+    new: Any
+    note: str = ""
+
+    def __str__(self) -> str:
+        if self.new is None:
+            return f"- {self.key}" + (f" ({self.note})" if self.note else "")
+        if isinstance(self.new, Mapping):
+            return "\n".join([f"+ {self.key}", *(f"    {key} = {_toml(value)}" for key, value in self.new.items())])
+        if self.old is None:
+            return f"+ {self.key} = {_toml(self.new)}"
+        return f"~ {self.key}: {_toml(self.old)} -> {_toml(self.new)}"
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What applying a file has done. No changes: the database said the same before."""
+
+    project: Project
+    created: bool
+    changes: tuple[Change, ...]
+
+
+# Reading
+
+
+def read_project_file(path: str | PathLike[str]) -> ProjectFile:
+    """The file's configuration, checked, with defaults filled in. Does not ask the database.
+
+    Raises: InvalidProjectFile, naming file, key and reason.
+    """
+    try:
+        content = Path(path).read_bytes()
+        document = tomllib.loads(content.decode("utf-8-sig"))
+    except OSError as error:
+        raise InvalidProjectFile(f"{path}: The file cannot be read: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidProjectFile(f"{path}: The file is not TOML in UTF-8: {error}.") from error
+
+    tables = document.pop("applications", [])
+    with _blaming(path):
+        project = _project(document)
+        if not isinstance(tables, list):
+            raise ValidationError({"applications": "Write each application below a line [[applications]]."})
+    applications: dict[str, Values] = {}
+    for index, table in enumerate(tables):
+        with _blaming(path, table):
+            application = _application(table, f"applications[{index}]")
+            if application["client_id"] in applications:
+                raise ValidationError({f"applications[{index}].client_id": "Another application has it already."})
+        applications[application["client_id"]] = application
+    return ProjectFile(str(path), hashlib.sha256(content).hexdigest(), project, tuple(applications.values()))
+
+
+@contextmanager
+def _blaming(path: str | PathLike[str], application: object = None) -> Iterator[None]:
+    """Turns the first ValidationError, which is keyed by key of the file, into the domain's error."""
+    try:
+        yield
+    except ValidationError as error:
+        key, reasons = next(iter(error.message_dict.items()))
+        client_id = application.get("client_id") if isinstance(application, Mapping) else None
+        whose = f" (client_id {_toml(client_id)})" if isinstance(client_id, str) else ""
+        raise InvalidProjectFile(f"{path}: {key}{whose}: {' '.join(reasons)}") from error
+
+
+def _project(document: Mapping[str, Any]) -> Values:
+    given = _given(document, PROJECT, Project)
+    values = _filled(given, PROJECT, Project, defaults={"name": given.get("slug")})
+    values["domains"].sort()  # their order means nothing, and the database keeps none
+    if unknown := [name for name in values["verify"] if name not in values["login_ids"]]:
+        raise ValidationError({"project.sign_in.verify": f"{_toml(unknown[0])} is not in login_ids."})
+    row = Project(**{field: value for field, value in values.items() if field != "domains"})
+    _clean(row, PROJECT, validate_unique=False, validate_constraints=False)
+    return values
+
+
+def _application(table: object, at: str) -> Values:
+    given = _given(table, APPLICATION, Application, at)
+    values = _filled(given, APPLICATION, Application, at, defaults={"name": given.get("client_id")})
+    if "refresh_token_lifetime" not in given:
+        # Else a long access token would need a second key beside it.
+        values["refresh_token_lifetime"] = max(values["refresh_token_lifetime"], values["access_token_lifetime"])
+    row = Application(**values)
+    _clean(row, APPLICATION, at, exclude=["project"], validate_unique=False, validate_constraints=False)
+    return values
+
+
+def _given(table: object, keys: Keys, model: type[models.Model], at: str = "") -> Values:
+    """The values that `table` gives, each of the right type."""
+    if not isinstance(table, Mapping):
+        raise ValidationError({at: "This must be a table."})
+    values: Values = {}
+    for key, value in table.items():
+        where = _below(at, key)
+        match keys.get(key):
+            case None:
+                similar = get_close_matches(key, keys, 1)
+                raise ValidationError({where: f"Unknown key.{f' Did you mean {similar[0]}?' if similar else ''}"})
+            case str(field):
+                _check_type(value, model._meta.get_field(field), where)
+                values[field] = value
+            case section:
+                values |= _given(value, section, model, where)
+    return values
+
+
+def _check_type(value: object, field: Any, at: str) -> None:
+    kind, name = next((kind, name) for fields, kind, name in KINDS if isinstance(field, fields))
+    if type(value) is not kind:  # exactly: in Python, True is an int as well
+        raise ValidationError({at: f"This must be {name}."})
+    if isinstance(value, str):
+        _check_text(value, field, at)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _check_text(item, field, f"{at}[{index}]")
+            if item in value[:index]:
+                raise ValidationError({f"{at}[{index}]": f"{_toml(item)} stands here twice."})
+
+
+def _check_text(value: object, field: Any, at: str) -> None:
+    if not isinstance(value, str):
+        raise ValidationError({at: "This must be a string."})
+    if "\0" in value:  # PostgreSQL cannot store it
+        raise ValidationError({at: "NUL characters are not allowed."})
+    choices = CHOICES.get(field.name) or [choice for choice, _label in getattr(field, "choices", None) or ()]
+    if choices and value not in choices:
+        raise ValidationError({at: f"Use one of: {', '.join(map(_toml, choices))}."})
+    try:
+        VALIDATORS.get(field.name, str)(value)
+    except ValidationError as error:
+        raise ValidationError({at: [f"{_toml(value)}: {reason}" for reason in error.messages]}) from error
+    except ValueError as error:  # urlsplit() has its own opinion of brackets
+        raise ValidationError({at: f"{_toml(value)}: {error}."}) from error
+
+
+def _filled(given: Values, keys: Keys, model: type[models.Model], at: str = "", *, defaults: Values) -> Values:
+    """Every field's value: the given one, or its default."""
+    values: Values = {}
+    for field, key in _names(keys, at).items():
+        if field in REQUIRED and field not in given:
+            raise ValidationError({key: "This key is required."})
+        default: Any = getattr(model._meta.get_field(field), "get_default", list)()  # domains, rows of their own: []
+        values[field] = given.get(field, defaults.get(field, getattr(default, "value", default)))
+    return values
+
+
+def _clean(row: models.Model, keys: Keys, at: str = "", **options: Any) -> None:
+    """`row.full_clean()`, its errors keyed by key of the file."""
+    try:
+        row.full_clean(**options)
+    except ValidationError as error:
+        names = _names(keys, at)
+        problems = {names.get(field, at or "project"): reasons for field, reasons in error.message_dict.items()}
+        raise ValidationError(problems) from error
+
+
+def _names(keys: Keys, at: str = "") -> dict[str, str]:
+    """Model field → dotted key of the file."""
+    names: dict[str, str] = {}
+    for key, target in keys.items():
+        where = _below(at, key)
+        names |= {target: where} if isinstance(target, str) else _names(target, where)
+    return names
+
+
+def _below(at: str, key: str) -> str:
+    name = key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml(key)
+    return f"{at}.{name}" if at else name
+
+
+def _toml(value: object) -> str:
+    """A value on one line, as the file would have it: of these types, TOML and JSON agree."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+# Comparing and applying
+
+
+def difference(project_file: ProjectFile) -> list[Change]:
+    """What applying the file would change in the database. Writes nothing.
+
+    Raises: InvalidProjectFile when it could not be applied.
+    """
+    project = _find(project_file.project["slug"])
+    claimed = ProjectDomain.objects.filter(domain__in=project_file.project["domains"]).select_related("project")
+    for domain in claimed:
+        if domain.project != project:
+            reason = f"{_toml(domain.domain)} belongs to the project {_toml(domain.project.slug)}."
+            raise InvalidProjectFile(f"{project_file.path}: project.domains: {reason}")
+
+    old = _values(project, PROJECT) if project else None
+    changes = _changes(_names(PROJECT), old, project_file.project)
+    rows = {row.client_id: row for row in project.applications.all()} if project else {}
+    wanted = {values["client_id"]: values for values in project_file.applications}
+    for client_id in sorted(rows.keys() | wanted.keys()):
+        key, row, new = f"applications[{_toml(client_id)}]", rows.get(client_id), wanted.get(client_id)
+        old = _values(row, APPLICATION) if row else None
+        if old and new:
+            changes += _changes(_names(APPLICATION, key), old, new)
+        elif row:
+            changes.append(Change(key, old, None, f"and its sessions: {row.sessions.count()}"))
+        else:
+            changes.append(Change(key, None, new))
+    return changes
+
+
+def apply_project_file(project_file: ProjectFile) -> Applied:
+    """Make the database say what the file says, all of it or nothing. Applying it again writes nothing.
+
+    Applications that the file does not list are removed, and their sessions with them. A new project gets its
+    signing keys.
+
+    Raises: InvalidProjectFile
+    """
+    try:
+        return _apply(project_file)
+    except IntegrityError:  # somebody created the same rows meanwhile; look again
+        try:
+            return _apply(project_file)
+        except IntegrityError as error:
+            reason = " ".join(str(error).split())
+            raise InvalidProjectFile(f"{project_file.path}: project: The database refused it: {reason}") from error
+
+
+@transaction.atomic
+def _apply(project_file: ProjectFile) -> Applied:
+    project = _find(project_file.project["slug"], for_update=True)
+    changes = tuple(difference(project_file))
+    if project and not changes and project.config_digest == project_file.digest:
+        return Applied(project, created=False, changes=())
+    return Applied(_write(project_file, project or Project()), created=not project, changes=changes)
+
+
+def _find(slug: str, *, for_update: bool = False) -> Project | None:
+    projects = Project.objects.filter(slug=slug)
+    # MariaDB finds "Guestbook" for "guestbook", hence the second look.
+    return next((row for row in (projects.select_for_update() if for_update else projects) if row.slug == slug), None)
+
+
+def _changes(names: Mapping[str, str], old: Values | None, new: Mapping[str, Any]) -> list[Change]:
+    return [
+        Change(key, old[field] if old else None, new[field])
+        for field, key in names.items()
+        if not old or old[field] != new[field]
+    ]
+
+
+def _values(row: Project | Application, keys: Keys) -> Values:
+    """What the database says, in the form that a file is read to."""
+    values = {field: getattr(row, field) for field in _names(keys)}
+    if isinstance(row, Project):
+        values["domains"] = sorted(row.domains.values_list("domain", flat=True))
+    return values
+
+
+def _write(project_file: ProjectFile, project: Project) -> Project:
+    created = project._state.adding
+    columns = {field: value for field, value in project_file.project.items() if field != "domains"}
+    domains = project_file.project["domains"]
+    with _blaming(project_file.path):
+        _save(project, columns | {"config_digest": project_file.digest}, PROJECT)
+        project.domains.exclude(domain__in=domains).delete()
+        for domain in sorted(set(domains) - set(project.domains.values_list("domain", flat=True))):
+            ProjectDomain.objects.create(project=project, domain=domain)
+    if created:
+        create_keys(project)
+
+    rows = {row.client_id: row for row in project.applications.all()}
+    for client_id in rows.keys() - {values["client_id"] for values in project_file.applications}:
+        rows.pop(client_id).delete()
+    for index, values in enumerate(project_file.applications):
+        with _blaming(project_file.path, values):
+            row = rows.get(values["client_id"]) or Application(project=project)
+            _save(row, values, APPLICATION, f"applications[{index}]")
+    return project
+
+
+def _save(row: Project | Application, values: Mapping[str, Any], keys: Keys, at: str = "") -> None:
+    """Write what differs, after asking the database as well whether it may be."""
+    changed = {field: value for field, value in values.items() if getattr(row, field) != value}
+    if row._state.adding or changed:
+        for field, value in changed.items():
+            setattr(row, field, value)
+        _clean(row, keys, at)
+        row.save(update_fields=None if row._state.adding else [*changed, "updated_at"])
+
+
+# Exporting
+
+
+def export_project(slug: str) -> str:
+    """The project as the text of a file with every key; applying it changes nothing.
+
+    Raises: UnknownProject
+    """
+    project = _find(slug)
+    if project is None:
+        raise UnknownProject(f"There is no project with the id {_toml(slug)}.")
+    applications = sorted(project.applications.all(), key=lambda row: row.client_id)
+    document = _tables(PROJECT, _values(project, PROJECT))
+    document["applications"] = [_tables(APPLICATION, _values(row, APPLICATION)) for row in applications]
+    return tomli_w.dumps(document)
+
+
+def _tables(keys: Keys, values: Values) -> dict[str, Any]:
+    return {key: values[target] if isinstance(target, str) else _tables(target, values) for key, target in keys.items()}

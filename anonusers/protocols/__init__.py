@@ -1,0 +1,1 @@
+"""The doors: each package speaks one wire, none imports a sibling."""

@@ -1,0 +1,85 @@
+"""POST /oauth2/token (RFC 6749 §3.2) and POST /oauth2/revoke (RFC 7009)."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpResponse
+from rest_framework.request import Request
+
+from anonusers import sessions
+from anonusers.errors import (
+    ApplicationTypeNotAllowed,
+    ClientSecretRequired,
+    ClientSecretWrong,
+    NotSignedIn,
+    UnknownApplication,
+)
+from anonusers.models import Application
+from anonusers.protocols.authgear import wire
+from anonusers.protocols.authgear.base import OAuthView
+from anonusers.protocols.base import answer
+from anonusers.protocols.body import read_form
+from anonusers.protocols.errors import BadRequest, UnsupportedGrantType
+
+NO_CACHE = {"Pragma": "no-cache"}  # RFC 6749 §5.1, beside no-store
+
+
+class TokenView(OAuthView):
+    def post(self, request: Request) -> HttpResponse:
+        form = read_form(self.http_request)
+        grants: dict[str, Callable[[dict[str, str]], dict[str, Any]]] = {
+            "refresh_token": self.refresh_token,
+            wire.GRANT_ID_TOKEN: self.id_token,
+        }
+        if not form.get("grant_type"):
+            raise BadRequest("grant_type is required")
+        grant = grants.get(form["grant_type"])
+        if grant is None:
+            raise UnsupportedGrantType
+        return answer(grant(form), headers=NO_CACHE)
+
+    def refresh_token(self, form: dict[str, str]) -> dict[str, Any]:
+        if not form.get("client_id"):
+            raise UnknownApplication
+        if not form.get("refresh_token"):
+            raise BadRequest("refresh token is required")
+        tokens = sessions.refresh_session(
+            host=self.host,
+            client_id=form["client_id"],
+            refresh_token=form["refresh_token"],
+            scope=form.get("scope", ""),
+            issuer=self.issuer,
+            with_id_token=True,
+        )
+        self.project = tokens.session.project
+        return wire.render_tokens(tokens)
+
+    def id_token(self, form: dict[str, str]) -> dict[str, Any]:
+        application = self.application(form.get("client_id", ""))
+        self.demand_public_client(application, form)
+        if not application.may_have_guests:
+            raise ApplicationTypeNotAllowed
+        session = self.session()
+        if session is None:
+            raise NotSignedIn
+        return {"id_token": sessions.mint_id_token(session, application=application, issuer=self.issuer)}
+
+    def demand_public_client(self, application: Application, form: dict[str, str]) -> None:
+        """Confidential clients authenticate. Secrets of clients come with the clients that can use them."""
+        if application.type in Application.PUBLIC_TYPES:
+            return
+        if form.get("client_secret") or self.http_request.headers.get("Authorization", "").startswith("Basic "):
+            raise ClientSecretWrong
+        raise ClientSecretRequired
+
+
+class RevokeView(OAuthView):
+    def post(self, request: Request) -> HttpResponse:
+        """200 with an empty body whatever the token is worth (RFC 7009 §2.2); 503 when it could not be revoked."""
+        form = read_form(self.http_request)
+        sessions.revoke_token(
+            host=self.host, origin=self.origin, token=form.get("token", ""), client_id=form.get("client_id")
+        )
+        response = HttpResponse(status=200, content_type="application/json")
+        response.headers["Cache-Control"] = "no-store"
+        return response

@@ -1,0 +1,224 @@
+"""Authgear's words: claims, bodies, answers, and the tables that turn our errors into its two dialects.
+
+The only place with vendor strings. Read from the sources of authgear-server and of its SDKs.
+"""
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+from django.http import HttpResponse
+
+from anonusers.errors import AnonUsersError, RateLimited, SignupVetoed
+from anonusers.models import Session
+from anonusers.protocols.base import answer
+from anonusers.protocols.body import StrictCharField, StrictChoiceField, StrictSerializer
+from anonusers.protocols.errors import MalformedJSON, Unexpected, ValidationFailed
+from anonusers.sessions import Tokens
+from anonusers.userinfo import UserInfo
+
+CLAIM = "https://authgear.com/claims/user/"
+FULL_ACCESS = "https://authgear.com/scopes/full-access"
+GUEST_SCOPE = f"openid offline_access {FULL_ACCESS}"
+GRANT_ID_TOKEN = "urn:authgear:params:oauth:grant-type:id-token"
+
+
+# --- requests -----------------------------------------------------------------------
+
+
+class SignupBody(StrictSerializer):
+    """POST /api/anonymous_user/signup."""
+
+    session_type = StrictChoiceField(choices=["cookie", "refresh_token"])
+    client_id = StrictCharField(required=False, default="")
+    refresh_token = StrictCharField(required=False, default="")
+
+
+SESSION_KINDS = {"cookie": Session.Kind.COOKIE, "refresh_token": Session.Kind.TOKEN}
+
+
+# --- answers ------------------------------------------------------------------------
+
+
+def user_claims(info: UserInfo) -> Mapping[str, Any]:
+    """The facts about a user as every token and the UserInfo answer carry them."""
+    return {
+        f"{CLAIM}is_anonymous": info.is_anonymous,
+        f"{CLAIM}is_verified": info.is_verified,
+        f"{CLAIM}can_reauthenticate": info.can_reauthenticate,
+        f"{CLAIM}roles": [],
+    }
+
+
+def id_token_sid(session: Session) -> str:
+    """`sid` of ID tokens: base64url of `idp:<id>` or `offline_grant:<id>`."""
+    kind = "idp" if session.kind == Session.Kind.COOKIE else "offline_grant"
+    return base64.urlsafe_b64encode(f"{kind}:{session.id}".encode()).rstrip(b"=").decode()
+
+
+def render_userinfo(info: UserInfo) -> dict[str, Any]:
+    """iOS and Android refuse an answer without the booleans and the object `custom_attributes`."""
+    identities = []
+    if info.anonymous_since:
+        since = info.anonymous_since.strftime("%Y-%m-%dT%H:%M:%SZ")
+        identities.append({"type": "anonymous", "created_at": since, "updated_at": since})
+    return {
+        "sub": info.sub,
+        **user_claims(info),
+        f"{CLAIM}recovery_code_enabled": False,
+        f"{CLAIM}authenticators": [],
+        f"{CLAIM}identities": identities,
+        "updated_at": int(info.created_at.timestamp()),
+        "custom_attributes": {},
+        "x_web3": {},
+    }
+
+
+def render_tokens(tokens: Tokens) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "token_type": "Bearer",
+        "access_token": tokens.access_token,
+        "expires_in": tokens.expires_in,
+    }
+    if tokens.refresh_token is not None:
+        body["refresh_token"] = tokens.refresh_token
+    if tokens.id_token is not None:
+        body["id_token"] = tokens.id_token
+    return body
+
+
+# --- errors of the API family: {"error": {name, reason, message, code, info?}} ---------
+
+STATUS = {
+    "BadRequest": 400,
+    "Invalid": 400,
+    "Unauthorized": 401,
+    "Forbidden": 403,
+    "NotFound": 404,
+    "AlreadyExists": 409,
+    "RequestEntityTooLarge": 413,
+    "TooManyRequest": 429,
+    "InternalError": 500,
+    "ServiceUnavailable": 503,
+}
+
+TYPE_NOT_ALLOWED = (
+    "anonymous users are not supported for this application type, use SPA, Traditional Web App or Native App instead"
+)
+
+# code → (name, reason, message)
+API_WORDS: dict[str, tuple[str, str, str]] = {
+    "error": ("Invalid", "Invalid", "invalid request"),
+    "anonymous_users_disabled": ("Invalid", "Invalid", "anonymous user disallowed"),
+    "public_signup_disabled": ("Forbidden", "NoPublicSignup", "public signup is disabled"),
+    "signup_vetoed": ("Forbidden", "HookDisallowed", "disallowed by hook event handler"),
+    "rate_limited": ("TooManyRequest", "RateLimited", "request rate limited"),
+    "unknown_project": ("NotFound", "AppNotFound", "app not found"),
+    "unknown_application": ("Invalid", "Invalid", "invalid client ID"),
+    "application_type_not_allowed": ("Invalid", "Invalid", TYPE_NOT_ALLOWED),
+    "client_secret_required": ("Invalid", "Invalid", "client secret is required"),
+    "client_secret_wrong": ("Invalid", "Invalid", "invalid client secret"),
+    "user_is_regular": ("Invalid", "Invalid", "user logged in as normal user"),
+    "invalid_token": ("Invalid", "Invalid", "invalid refresh token"),
+    "scope_too_wide": ("Invalid", "Invalid", "invalid scope"),
+    "not_signed_in": ("Unauthorized", "Unauthorized", "authentication required"),
+    "unknown_session": ("NotFound", "NotFound", "session not found"),
+    "idempotency_key_reused": ("Invalid", "Invalid", "the idempotency key was used with another request"),
+    "idempotency_key_spent": ("AlreadyExists", "AlreadyExists", "the idempotency key is spent"),
+    "seal_broken": ("InternalError", "UnexpectedError", "unexpected error occurred"),
+    "invalid_project_file": ("InternalError", "UnexpectedError", "unexpected error occurred"),
+    "bad_request": ("BadRequest", "BadRequest", "bad request"),
+    "content_type_refused": ("BadRequest", "BadRequest", "request content type is invalid"),
+    "malformed_json": ("BadRequest", "InvalidJSON", "invalid JSON"),
+    "validation_failed": ("Invalid", "ValidationFailed", "invalid request body"),
+    "body_too_large": ("RequestEntityTooLarge", "RequestEntityTooLarge", "request body too large"),
+    "endpoint_not_found": ("NotFound", "NotFound", "not found"),
+    "method_refused": ("BadRequest", "BadRequest", "method not allowed"),
+    "untrusted_origin": ("Forbidden", "Forbidden", "cross-site request refused"),
+    "unsupported_grant_type": ("Invalid", "Invalid", "grant type is not supported"),
+    "service_unavailable": ("ServiceUnavailable", "ServiceUnavailable", "service unavailable"),
+    "unexpected": ("InternalError", "UnexpectedError", "unexpected error occurred"),
+}
+
+
+def render_api_error(error: AnonUsersError) -> HttpResponse:
+    name, reason, message = API_WORDS[error.code]
+    status = 405 if error.code == "method_refused" else STATUS[name]
+    body: dict[str, Any] = {"name": name, "reason": reason, "message": message, "code": status}
+    match error:
+        case MalformedJSON():
+            body["info"] = {"byte_offset": error.byte_offset}
+        case ValidationFailed():
+            body["info"] = {
+                "causes": [
+                    {"location": cause.pointer, "kind": cause.kind, "details": _details(cause.info, cause.detail)}
+                    for cause in error.causes
+                ]
+            }
+        case RateLimited():
+            body["info"] = {
+                "bucket_name": "SignupAnonymousPerIP",
+                "rate_limit": {"name": "authentication.signup_anonymous", "group": "authentication.signup_anonymous"},
+                "rate_limit_name": "authentication.signup_anonymous",
+            }
+        case SignupVetoed():
+            reasons = [{"title": error.title, "reason": error.reason}]
+            body["info"] = {"event_type": "user.pre_create", "reasons": reasons}
+        case Unexpected():
+            body["tracking_id"] = error.tracking_id
+    return answer({"error": body}, status=status)
+
+
+def _details(info: Any, detail: str) -> Any:
+    return info if info is not None else {"msg": detail}
+
+
+# --- errors of the OAuth family: {"error", "error_description"} ------------------------
+
+# code → (status, error, description); RFC 6749 §5.2 allows no quotes and no backslash in a description
+OAUTH_WORDS: dict[str, tuple[int, str, str]] = {
+    "error": (400, "invalid_request", "invalid request"),
+    "anonymous_users_disabled": (400, "unauthorized_client", "AnonymousUserDisallowed"),
+    "public_signup_disabled": (400, "invalid_request", "public signup is disabled"),
+    "signup_vetoed": (400, "invalid_request", "disallowed by hook event handler"),
+    "rate_limited": (429, "x_rate_limited", "rate limit exceeded, please try again later."),
+    "unknown_project": (404, "invalid_request", "app not found"),
+    "unknown_application": (400, "invalid_client", "invalid client ID"),
+    "application_type_not_allowed": (400, "unauthorized_client", TYPE_NOT_ALLOWED),
+    "client_secret_required": (400, "invalid_client", "client secret is required"),
+    "client_secret_wrong": (400, "invalid_client", "invalid client secret"),
+    "user_is_regular": (400, "invalid_request", "user logged in as normal user"),
+    "invalid_token": (400, "invalid_grant", "invalid refresh token"),
+    "scope_too_wide": (400, "invalid_scope", "the scope is wider than what was granted"),
+    "not_signed_in": (401, "invalid_grant", "valid session is required"),
+    "unknown_session": (400, "invalid_grant", "invalid session"),
+    "idempotency_key_reused": (400, "invalid_request", "the idempotency key was used with another request"),
+    "idempotency_key_spent": (400, "invalid_request", "the idempotency key is spent"),
+    "seal_broken": (500, "server_error", "internal server error"),
+    "invalid_project_file": (500, "server_error", "internal server error"),
+    "bad_request": (400, "invalid_request", "bad request"),
+    "content_type_refused": (400, "invalid_request", "request content type is invalid"),
+    "malformed_json": (400, "invalid_request", "invalid JSON"),
+    "validation_failed": (400, "invalid_request", "invalid request"),
+    "body_too_large": (413, "invalid_request", "request body too large"),
+    "endpoint_not_found": (404, "invalid_request", "not found"),
+    "method_refused": (405, "invalid_request", "method not allowed"),
+    "untrusted_origin": (403, "invalid_request", "cross-site request refused"),
+    "unsupported_grant_type": (400, "unsupported_grant_type", "grant type is not supported"),
+    "service_unavailable": (503, "temporarily_unavailable", "service unavailable, please try again"),
+    "unexpected": (500, "server_error", "internal server error"),
+}
+
+# Codes whose message says which parameter is wrong.
+SAY_MORE = frozenset(("bad_request",))
+
+
+def render_oauth_error(error: AnonUsersError) -> HttpResponse:
+    status, word, description = OAUTH_WORDS[error.code]
+    if error.code in SAY_MORE:
+        description = error.message
+    headers = {"Pragma": "no-cache"}
+    if status == 401:
+        # RFC 6750 §3. Authgear's SDKs need `invalid_grant` to drop a dead session.
+        headers["WWW-Authenticate"] = f'Bearer error="{word}", error_description="{description}"'
+    return answer({"error": word, "error_description": description}, status=status, headers=headers)

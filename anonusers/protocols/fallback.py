@@ -1,0 +1,46 @@
+"""`handler400` and friends for a root urlconf: what Django refuses before any view is JSON on API paths, too."""
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+
+from anonusers.errors import AnonUsersError
+from anonusers.protocols.authgear.wire import render_api_error, render_oauth_error
+from anonusers.protocols.errors import BadRequest, EndpointNotFound, Unexpected, UntrustedOrigin
+from anonusers.protocols.rest.problems import render_problem
+
+RENDERERS = (
+    ("/api/anonymous_user/", render_api_error),
+    ("/api/", render_problem),
+    ("/oauth2/", render_oauth_error),
+    ("/.well-known/", render_oauth_error),
+    ("/_resolver/", render_oauth_error),
+)
+
+
+def _answer(request: HttpRequest, error: AnonUsersError, status: int, title: str, message: str) -> HttpResponse:
+    for prefix, render_error in RENDERERS:
+        if request.path.startswith(prefix):
+            return render_error(error)
+    context = {"title": title, "message": message, "action_url": "/", "action_label": _("Go to the start page")}
+    return render(request, "anonusers/message.html", context, status=status)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    message = _("Your browser sent something that cannot be read. Nothing was changed.")
+    return _answer(request, BadRequest(), 400, _("This request is not valid"), message)
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+    message = _("You have no access to this page.")
+    return _answer(request, UntrustedOrigin(), 403, _("No access"), message)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    message = _("The address may be mistyped, or the page has moved.")
+    return _answer(request, EndpointNotFound(), 404, _("There is nothing here"), message)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    message = _("The error is on our side and was noted. Try again in a moment.")
+    return _answer(request, Unexpected("unknown"), 500, _("Something went wrong"), message)

@@ -1,0 +1,69 @@
+"""Errors of the native API: problem details (RFC 9457)."""
+
+from http import HTTPStatus
+from typing import Any
+
+from django.http import HttpResponse
+
+from anonusers.errors import AnonUsersError, SignupVetoed
+from anonusers.protocols.base import answer
+from anonusers.protocols.errors import Unexpected, ValidationFailed
+
+# code → (status, title)
+PROBLEMS: dict[str, tuple[int, str]] = {
+    "error": (400, "Bad request"),
+    "anonymous_users_disabled": (403, "Guest accounts are off"),
+    "public_signup_disabled": (403, "Sign-up is closed"),
+    "signup_vetoed": (403, "Sign-up refused"),
+    "rate_limited": (429, "Too many requests"),
+    "unknown_project": (404, "Unknown project"),
+    "unknown_application": (400, "Unknown application"),
+    "application_type_not_allowed": (400, "Guests are not supported here"),
+    "client_secret_required": (401, "Client secret required"),
+    "client_secret_wrong": (401, "Client secret wrong"),
+    "user_is_regular": (409, "Already signed in"),
+    "invalid_token": (401, "Invalid token"),
+    "scope_too_wide": (400, "Scope too wide"),
+    "not_signed_in": (401, "Not signed in"),
+    "unknown_session": (404, "Unknown session"),
+    "idempotency_key_reused": (422, "Idempotency-Key used before"),
+    "idempotency_key_spent": (409, "Idempotency-Key spent"),
+    "seal_broken": (500, "Internal error"),
+    "invalid_project_file": (500, "Internal error"),
+    "bad_request": (400, "Bad request"),
+    "content_type_refused": (415, "Content type refused"),
+    "malformed_json": (400, "Malformed JSON"),
+    "validation_failed": (400, "Invalid body"),
+    "body_too_large": (413, "Body too large"),
+    "endpoint_not_found": (404, "Not found"),
+    "method_refused": (405, "Method not allowed"),
+    "untrusted_origin": (403, "Untrusted origin"),
+    "unsupported_grant_type": (400, "Unsupported grant type"),
+    "service_unavailable": (503, "Service unavailable"),
+    "unexpected": (500, "Internal error"),
+}
+
+HIDDEN = frozenset(("seal_broken", "invalid_project_file"))
+
+
+def render_problem(error: AnonUsersError) -> HttpResponse:
+    """`type` leads to the error's line on the reference page; `code` is what programs should look at."""
+    status, title = PROBLEMS[error.code]
+    body: dict[str, Any] = {
+        "type": f"/api/v1/#error-{error.code}",
+        "title": title,
+        "status": status,
+        "detail": HTTPStatus(status).phrase if error.code in HIDDEN else error.message,
+        "code": error.code,
+    }
+    match error:
+        case ValidationFailed():
+            body["errors"] = [
+                {"pointer": f"#{cause.pointer}", "code": cause.kind, "detail": cause.detail} for cause in error.causes
+            ]
+        case SignupVetoed() if error.title:
+            body["title"] = error.title
+        case Unexpected():
+            body["tracking_id"] = error.tracking_id
+    headers = {"WWW-Authenticate": 'Bearer realm="anonusers"'} if status == 401 else {}
+    return answer(body, status=status, headers=headers, content_type="application/problem+json")

@@ -1,0 +1,131 @@
+"""Shapes of the native API. Inputs are strict: unknown keys and wrong types are refused."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from anonusers.models import Session
+from anonusers.protocols.body import StrictCharField, StrictChoiceField, StrictSerializer
+from anonusers.sessions import Tokens
+from anonusers.signup import SignedUp
+from anonusers.userinfo import UserInfo
+
+
+class SignupInput(StrictSerializer):
+    client_id = StrictCharField(max_length=100, help_text="The application that the guest signs up through.")
+    kind = StrictChoiceField(
+        choices=Session.Kind.values,
+        default=Session.Kind.TOKEN,
+        help_text="`token`: the answer holds tokens. `cookie`: it sets an HttpOnly cookie.",
+    )
+    refresh_token = StrictCharField(
+        required=False,
+        default="",
+        max_length=200,
+        help_text="A refresh token you hold already: the same guest goes on, and no new one is made.",
+    )
+
+
+class RefreshInput(StrictSerializer):
+    client_id = StrictCharField(max_length=100)
+    refresh_token = StrictCharField(max_length=200)
+
+
+class LogoutInput(StrictSerializer):
+    pass
+
+
+class SessionOutput(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    kind = serializers.ChoiceField(choices=Session.Kind.values)
+    client_id = serializers.CharField(allow_null=True)
+    user_agent = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    last_used_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField(help_text="If it is not used before, under the settings of now.")
+    current = serializers.BooleanField(help_text="Whether this request came with it.")
+
+
+class TokensOutput(serializers.Serializer[Any]):
+    token_type = serializers.CharField(help_text="Always `Bearer`.")
+    access_token = serializers.CharField()
+    expires_in = serializers.IntegerField(help_text="Seconds.")
+    refresh_token = serializers.CharField(required=False, help_text="Only when it is new. Keep it, drop the old one.")
+
+
+class UserInfoOutput(serializers.Serializer[Any]):
+    sub = serializers.UUIDField(help_text="The user's id. Promotion keeps it.")
+    is_anonymous = serializers.BooleanField()
+    is_verified = serializers.BooleanField()
+    created_at = serializers.DateTimeField()
+    session = SessionOutput()
+
+
+class SignupOutput(UserInfoOutput):
+    created = serializers.BooleanField(help_text="False: the guest was here already.")
+    token_type = serializers.CharField(required=False)
+    access_token = serializers.CharField(required=False)
+    expires_in = serializers.IntegerField(required=False)
+    refresh_token = serializers.CharField(required=False)
+
+
+class SessionsOutput(serializers.Serializer[Any]):
+    sessions = SessionOutput(many=True)
+
+
+class ProblemCause(serializers.Serializer[Any]):
+    pointer = serializers.CharField(help_text="JSON pointer into the body.")
+    code = serializers.CharField()
+    detail = serializers.CharField()
+
+
+class ProblemOutput(serializers.Serializer[Any]):
+    type = serializers.CharField()
+    title = serializers.CharField()
+    status = serializers.IntegerField()
+    detail = serializers.CharField()
+    code = serializers.CharField(help_text="Stable; for programs.")
+    errors = ProblemCause(many=True, required=False)
+    tracking_id = serializers.CharField(required=False)
+
+
+def render_session(session: Session, *, current: Session | None) -> dict[str, Any]:
+    return {
+        "id": str(session.id),
+        "kind": session.kind,
+        "client_id": session.application.client_id if session.application else None,
+        "user_agent": session.user_agent,
+        "created_at": _time(session.created_at),
+        "last_used_at": _time(session.last_used_at),
+        "expires_at": _time(session.expires_at),
+        "current": current is not None and session.id == current.id,
+    }
+
+
+def render_userinfo(info: UserInfo, session: Session) -> dict[str, Any]:
+    return {
+        "sub": info.sub,
+        "is_anonymous": info.is_anonymous,
+        "is_verified": info.is_verified,
+        "created_at": _time(info.created_at),
+        "session": render_session(session, current=session),
+    }
+
+
+def render_tokens(tokens: Tokens) -> dict[str, Any]:
+    body = {"token_type": "Bearer", "access_token": tokens.access_token, "expires_in": tokens.expires_in}
+    return body if tokens.refresh_token is None else body | {"refresh_token": tokens.refresh_token}
+
+
+def render_signup(signed_up: SignedUp, info: UserInfo, tokens: Tokens | None) -> dict[str, Any]:
+    body = render_userinfo(info, signed_up.session) | {"created": signed_up.created}
+    return body if tokens is None else body | render_tokens(tokens)
+
+
+def user_claims(info: UserInfo) -> dict[str, Any]:
+    """The facts about a user as the native API's access tokens carry them."""
+    return {"is_anonymous": info.is_anonymous, "is_verified": info.is_verified}
+
+
+def _time(moment: Any) -> str:
+    return str(moment.strftime("%Y-%m-%dT%H:%M:%SZ"))

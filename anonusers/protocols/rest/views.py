@@ -1,0 +1,187 @@
+"""The native API: sign up, userinfo, refresh, sessions, log out; by cookie or by bearer token."""
+
+import re
+import uuid
+
+from django.http import HttpResponse
+from rest_framework.request import Request
+
+from anonusers import credentials, sessions
+from anonusers.errors import AnonUsersError, ApplicationTypeNotAllowed, NotSignedIn
+from anonusers.idempotency import IdempotencyKey
+from anonusers.models import Application, Session
+from anonusers.protocols.base import ProtocolView, answer
+from anonusers.protocols.body import read_json, validated
+from anonusers.protocols.errors import BadRequest, EndpointNotFound
+from anonusers.protocols.rest import serializers as shapes
+from anonusers.protocols.rest.problems import render_problem
+from anonusers.protocols.rest.schema import AutoSchema, describe
+from anonusers.signup import sign_up
+from anonusers.tokens import Issuer
+from anonusers.userinfo import userinfo
+
+IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{16,255}")
+
+
+class NativeView(ProtocolView):
+    # drf-spectacular's view inspector, without touching the host's REST_FRAMEWORK settings
+    schema = AutoSchema() if AutoSchema else None
+
+    def render_error(self, error: AnonUsersError) -> HttpResponse:
+        return render_problem(error)
+
+    @property
+    def issuer(self) -> Issuer:
+        return Issuer(self.origin, shapes.user_claims)
+
+    def demand_session(self) -> Session:
+        """The session of this request. What changes something on the strength of a cookie must come from our pages.
+
+        Raises: NotSignedIn, UntrustedOrigin.
+        """
+        session = self.session()
+        if session is None:
+            raise NotSignedIn
+        if session.kind == Session.Kind.COOKIE and self.request.method != "GET":
+            self.demand_trusted_origin()
+        return session
+
+
+class SignupView(NativeView):
+    @describe(
+        request=shapes.SignupInput,
+        answers={200: shapes.SignupOutput, 201: shapes.SignupOutput},
+        errors=(400, 401, 403, 409, 415, 422, 429),
+        idempotency_key=True,
+        authenticated=False,
+    )
+    def post(self, request: Request) -> HttpResponse:
+        """Sign up a guest.
+
+        Makes a real, stored user and signs them in. Who is signed in as a guest already (by cookie, by bearer token or
+        with the `refresh_token` of the body) stays the same guest. With an `Idempotency-Key` a repeated request is
+        answered with the first answer and makes no second guest.
+        """
+        body = validated(shapes.SignupInput, read_json(self.http_request))
+        application = self.application(body["client_id"])
+        current = self.current_guest(application, body)
+        if body["kind"] == Session.Kind.COOKIE:
+            self.demand_trusted_origin()
+        signed_up = sign_up(
+            project=application.project,
+            application=application,
+            kind=body["kind"],
+            current=current,
+            idempotency_key=self.idempotency_key(body),
+            ip=credentials.address_of(self.http_request),
+            user_agent=credentials.user_agent_of(self.http_request),
+        )
+        session = signed_up.session
+        tokens = None
+        if session.kind == Session.Kind.TOKEN:
+            tokens = sessions.mint_tokens(session, issuer=self.issuer, refresh_token=signed_up.secret)
+        data = shapes.render_signup(signed_up, userinfo(session.end_user), tokens)
+        response = answer(data, status=201 if signed_up.created else 200)
+        if session.kind == Session.Kind.COOKIE and signed_up.secret:
+            credentials.set_session_cookie(self.http_request, response, session, str(signed_up.secret))
+        return response
+
+    def current_guest(self, application: Application, body: dict[str, str]) -> Session | None:
+        """The session that the client holds already. A dead refresh token is an error, never silently a new guest."""
+        if body["refresh_token"]:
+            return sessions.find_by_refresh_token(
+                host=self.host, client_id=application.client_id, refresh_token=body["refresh_token"]
+            )
+        if not application.may_have_guests:
+            raise ApplicationTypeNotAllowed
+        return self.session(cookie=body["kind"] == Session.Kind.COOKIE, bearer=body["kind"] == Session.Kind.TOKEN)
+
+    def idempotency_key(self, body: dict[str, str]) -> IdempotencyKey | None:
+        key = self.http_request.headers.get("Idempotency-Key")
+        if key is None:
+            return None
+        if not IDEMPOTENCY_KEY.fullmatch(key):
+            raise BadRequest("An Idempotency-Key has 16 to 255 visible ASCII characters; a random UUID is good.")
+        return IdempotencyKey(key, fingerprint=f"{body['client_id']} {body['kind']}")
+
+
+class UserInfoView(NativeView):
+    @describe(answers={200: shapes.UserInfoOutput}, errors=(401,))
+    def get(self, request: Request) -> HttpResponse:
+        """Who am I?
+
+        The user behind the cookie or the bearer token, and the session of this request.
+        """
+        session = self.demand_session()
+        return answer(shapes.render_userinfo(userinfo(session.end_user), session))
+
+
+class RefreshView(NativeView):
+    @describe(
+        request=shapes.RefreshInput,
+        answers={200: shapes.TokensOutput},
+        errors=(400, 401, 415),
+        authenticated=False,
+    )
+    def post(self, request: Request) -> HttpResponse:
+        """Get a new access token.
+
+        Where the application rotates refresh tokens, a new one comes along. The old one leads to the same new one for
+        another 30 seconds, so that a lost answer does no harm; later, its use ends the session.
+        """
+        body = validated(shapes.RefreshInput, read_json(self.http_request))
+        tokens = sessions.refresh_session(
+            host=self.host, client_id=body["client_id"], refresh_token=body["refresh_token"], issuer=self.issuer
+        )
+        self.project = tokens.session.project
+        return answer(shapes.render_tokens(tokens))
+
+
+class SessionsView(NativeView):
+    @describe(answers={200: shapes.SessionsOutput}, errors=(401,))
+    def get(self, request: Request) -> HttpResponse:
+        """List my sessions.
+
+        All live sessions of this user, last used first.
+        """
+        current = self.demand_session()
+        listed = sessions.list_sessions(current.end_user)
+        return answer({"sessions": [shapes.render_session(session, current=current) for session in listed]})
+
+
+class SessionView(NativeView):
+    @describe(answers={204: None}, errors=(401, 403, 404))
+    def delete(self, request: Request, session_id: uuid.UUID) -> HttpResponse:
+        """End one of my sessions.
+
+        With all its tokens, at once.
+        """
+        current = self.demand_session()
+        sessions.revoke_session(end_user=current.end_user, session_id=session_id)
+        response = HttpResponse(status=204)
+        if session_id == current.id and current.kind == Session.Kind.COOKIE:
+            credentials.clear_session_cookie(self.http_request, response)
+        return response
+
+
+class LogoutView(NativeView):
+    @describe(request=shapes.LogoutInput, answers={204: None}, errors=(401, 403, 415))
+    def post(self, request: Request) -> HttpResponse:
+        """Log out.
+
+        Ends the session of this request. A guest without a key cannot come back: say so before.
+        """
+        validated(shapes.LogoutInput, read_json(self.http_request, empty_is_object=True))
+        session = self.demand_session()
+        sessions.end_session(session)
+        response = HttpResponse(status=204)
+        if session.kind == Session.Kind.COOKIE:
+            credentials.clear_session_cookie(self.http_request, response)
+        return response
+
+
+class NotFoundView(NativeView):
+    schema = None
+
+    def dispatch(self, *args: object, **kwargs: object) -> HttpResponse:  # type: ignore[override]
+        return self.finalize_response(None, self.handle_exception(EndpointNotFound()))  # type: ignore[return-value]

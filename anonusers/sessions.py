@@ -1,0 +1,356 @@
+"""Sessions: open, find, refresh, list, end. A session is one row, whether a cookie or a refresh token leads to it."""
+
+import logging
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hmac import compare_digest
+
+from django.utils import timezone
+
+from anonusers import events, tokens
+from anonusers.conf import conf
+from anonusers.errors import InvalidToken, ScopeTooWide, UnknownApplication, UnknownSession
+from anonusers.keys import key_ring, key_ring_of
+from anonusers.models import Application, EndUser, Project, Session, project_id_at
+from anonusers.tokens import Issuer, RefreshToken
+from anonusers.userinfo import userinfo
+
+logger = logging.getLogger(__name__)
+
+ROTATION_GRACE = 30
+"""Seconds in which the direct parent of a refresh token still leads to the same successor: a lost answer or a second
+tab must not log a guest out, who has no other way back (RFC 9700 §4.14)."""
+
+TOUCH_EVERY = 60
+"""Seconds between two writes of a session's last use."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What a client gets. `expires_in` is in seconds; what is None is not handed out."""
+
+    session: Session
+    access_token: str
+    expires_in: int
+    refresh_token: str | None = None
+    id_token: str | None = None
+
+
+# --- open -----------------------------------------------------------------------------------------
+
+
+def open_session(
+    *,
+    end_user: EndUser,
+    project: Project,
+    application: Application | None,
+    kind: str,
+    scope: str = "",
+    user_agent: str = "",
+    secret: RefreshToken | None = None,
+    for_new_user: bool = False,
+) -> tuple[Session, RefreshToken]:
+    """A new session and the secret that leads to it: a refresh token, or the value of a cookie."""
+    secret = secret or tokens.new_refresh_token(uuid.uuid4())
+    now = timezone.now()
+    session = Session(
+        id=secret.session_id,
+        project=project,
+        application=application,
+        end_user=end_user,
+        kind=kind,
+        scope=scope,
+        refresh_hash=secret.hash,
+        created_at=now,
+        last_used_at=now,
+        user_agent=_printable(user_agent),
+    )
+    session.save(force_insert=True)
+    if not for_new_user:
+        events.emit(events.Event("user.authenticated", end_user, session))
+    return session, secret
+
+
+def mint_tokens(
+    session: Session,
+    *,
+    issuer: Issuer,
+    refresh_token: RefreshToken | None = None,
+    with_id_token: bool = False,
+) -> Tokens:
+    """An access token for a session, and what else is asked for. No statement where the session came `in_full()`."""
+    now = timezone.now()
+    application = session.application
+    if application is None:
+        raise TypeError("a cookie session has no application to mint tokens for")
+    # No token outlives its session, not even for those who only read the JWT.
+    left = int((session.lifetime_ends_at - now).total_seconds())
+    lifetime = max(1, min(application.access_token_lifetime, left))
+    ring = key_ring(session.project)
+    if application.issue_jwt_access_token:
+        access_token = tokens.mint_access_token(
+            ring,
+            origin=issuer.origin,
+            session_id=session.id,
+            sub=str(session.end_user_id),
+            client_id=application.client_id,
+            scope=session.scope,
+            auth_time=session.created_at,
+            now=now,
+            lifetime=lifetime,
+            user_claims=issuer.user_claims(userinfo(session.end_user)),
+        )
+    else:
+        access_token = tokens.mint_opaque_access_token(ring, session_id=session.id, now=now, lifetime=lifetime)
+    return Tokens(
+        session=session,
+        access_token=access_token,
+        expires_in=lifetime,
+        refresh_token=str(refresh_token) if refresh_token else None,
+        id_token=mint_id_token(session, application=application, issuer=issuer) if with_id_token else None,
+    )
+
+
+def mint_id_token(session: Session, *, application: Application, issuer: Issuer) -> str:
+    """An ID token that tells `application` who the user of this session is."""
+    return tokens.mint_id_token(
+        key_ring(session.project),
+        algorithm=application.id_token_signed_response_alg,
+        origin=issuer.origin,
+        client_id=application.client_id,
+        sub=str(session.end_user_id),
+        sid=issuer.sid(session),
+        auth_time=session.created_at,
+        now=timezone.now(),
+        user_claims=issuer.user_claims(userinfo(session.end_user)),
+    )
+
+
+# --- find -----------------------------------------------------------------------------------------
+
+
+def find_by_cookie(*, host: str, value: str) -> Session:
+    """The live session of a cookie.
+
+    Raises: InvalidToken.
+    """
+    presented = tokens.parse_refresh_token(value)
+    session = _live_session(host, presented.session_id, Session.Kind.COOKIE)
+    if not compare_digest(presented.hash, session.refresh_hash):
+        raise InvalidToken
+    touch(session)
+    return session
+
+
+def find_by_access_token(*, host: str, origin: str, token: str) -> Session:
+    """The live session of an access token, JWT or opaque. One statement, and one more a minute.
+
+    Raises: InvalidToken.
+    """
+    session = _live_session(host, tokens.unverified_session_id(token), Session.Kind.TOKEN)
+    _check_access_token(session, token, origin)
+    touch(session)
+    return session
+
+
+def read_access_token(*, origin: str, token: str) -> tokens.AccessClaims | None:
+    """The claims of a JWT access token by its signature alone; None where only the database can tell.
+
+    Raises: InvalidToken.
+    """
+    if conf.BEARER_CHECKS_SESSION or token.count(".") != 2:
+        return None
+    ring = key_ring_of(tokens.unverified_kid(token))
+    if ring is None:
+        raise InvalidToken
+    return tokens.read_access_token(ring, token, origin=origin, now=timezone.now())
+
+
+def find_by_refresh_token(*, host: str, client_id: str, refresh_token: str) -> Session:
+    """The live session of a refresh token, without rotating it. A token that was rotated away ends its session.
+
+    Raises: InvalidToken, also for a token of another application.
+    """
+    presented = tokens.parse_refresh_token(refresh_token)
+    session = _live_session(host, presented.session_id, Session.Kind.TOKEN)
+    if session.application is None or session.application.client_id != client_id:
+        raise InvalidToken
+    if not compare_digest(presented.hash, session.refresh_hash):
+        _successor_within_grace(session, presented)
+    touch(session)
+    return session
+
+
+def _live_session(host: str, session_id: uuid.UUID, kind: str) -> Session:
+    session = Session.objects.in_full().filter(pk=session_id, kind=kind, project_id=project_id_at(host)).first()
+    if session is None or not session.is_live(timezone.now()):
+        raise InvalidToken
+    return session
+
+
+def _check_access_token(session: Session, token: str, origin: str) -> None:
+    claims = tokens.read_access_token(key_ring(session.project), token, origin=origin, now=timezone.now())
+    if claims.session_id != session.id or claims.sub not in (None, str(session.end_user_id)):
+        raise InvalidToken
+
+
+def touch(session: Session) -> None:
+    """Note that the session is in use: one UPDATE at most once a minute.
+
+    An idle timeout under ten minutes is noted every tenth of it, else its users would be logged out while active.
+    """
+    now = timezone.now()
+    every = min(TOUCH_EVERY, (session.idle_timeout or 10 * TOUCH_EVERY) // 10)
+    if (now - session.last_used_at).total_seconds() >= every:
+        Session.objects.filter(pk=session.pk, last_used_at__lt=now).update(last_used_at=now)
+        session.last_used_at = now
+
+
+# --- refresh --------------------------------------------------------------------------------------
+
+
+def refresh_session(
+    *,
+    host: str,
+    client_id: str,
+    refresh_token: str,
+    issuer: Issuer,
+    scope: str = "",
+    with_id_token: bool = False,
+) -> Tokens:
+    """New tokens for a refresh token; a new refresh token too where the application rotates them.
+
+    Two statements. Rotation is one conditional UPDATE whose row count decides; who loses the race gets the same
+    successor as who won it.
+    Raises: UnknownApplication; ScopeTooWide; InvalidToken, also for a token of another application or project.
+    """
+    try:
+        presented = tokens.parse_refresh_token(refresh_token)
+        for _attempt in range(3):
+            session = _live_session(host, presented.session_id, Session.Kind.TOKEN)
+            if session.application is None or session.application.client_id != client_id:
+                raise InvalidToken  # before anything is changed: the owner's token stays good
+            if not set(scope.split()) <= set(session.scope.split()):
+                raise ScopeTooWide  # RFC 6749 §6
+            try:
+                successor = _refresh(session, presented)
+            except _LostTheRace:
+                continue
+            return mint_tokens(session, issuer=issuer, refresh_token=successor, with_id_token=with_id_token)
+        raise InvalidToken
+    except InvalidToken:
+        if not Application.objects.filter(project_id=project_id_at(host), client_id=client_id).exists():
+            raise UnknownApplication from None
+        raise
+
+
+class _LostTheRace(Exception):
+    """Another request rotated the token between our SELECT and our UPDATE."""
+
+
+def _refresh(session: Session, presented: RefreshToken) -> RefreshToken | None:
+    """The successor to hand out, or None where tokens are not rotated.
+
+    Raises: InvalidToken, _LostTheRace.
+    """
+    if not compare_digest(presented.hash, session.refresh_hash):
+        successor = _successor_within_grace(session, presented)
+        touch(session)
+        return successor
+    now = timezone.now()
+    current = Session.objects.filter(pk=session.pk, refresh_hash=presented.hash, ended_at=None)
+    if session.application is not None and session.application.refresh_token_rotation_enabled:
+        successor = presented.successor(key_ring(session.project).signing("HS256").private)
+        won = current.update(
+            refresh_hash=successor.hash,
+            refresh_generation=successor.generation,
+            rotated_at=now,
+            last_used_at=now,
+        )
+        if not won:
+            raise _LostTheRace
+        session.last_used_at = now
+        return successor
+    touch(session)
+    return None
+
+
+def _successor_within_grace(session: Session, presented: RefreshToken) -> RefreshToken:
+    """The current token, derived from its direct parent within the grace time.
+
+    A genuine token older than that has been stolen or kept by a broken client: the session ends (RFC 9700 §4.14.2).
+    Raises: InvalidToken.
+    """
+    ring = key_ring(session.project)
+    if presented.generation == session.refresh_generation - 1 and session.rotated_at:
+        in_time = abs(timezone.now() - session.rotated_at) <= timedelta(seconds=ROTATION_GRACE)
+        for key in ring.secrets():
+            successor = presented.successor(key)
+            if in_time and compare_digest(successor.hash, session.refresh_hash):
+                return successor
+    if presented.is_ancestor(
+        ring.secrets(), current_hash=session.refresh_hash, current_generation=session.refresh_generation
+    ):
+        logger.warning("a rotated refresh token came back; session %s is ended", session.id)
+        end_session(session, reason="refresh_token_reused")
+    raise InvalidToken
+
+
+# --- list and end ---------------------------------------------------------------------------------
+
+
+def list_sessions(end_user: EndUser) -> list[Session]:
+    """The user's live sessions, last used first."""
+    now = timezone.now()
+    open_ones = Session.objects.in_full().filter(end_user=end_user, ended_at=None)
+    return [session for session in open_ones.order_by("-last_used_at", "-created_at") if session.is_live(now)]
+
+
+def end_session(session: Session, *, reason: str = "signed_out", now: datetime | None = None) -> bool:
+    """End a session with all its tokens, at once. False when it had ended before.
+
+    `reason` is `signed_out`, `revoked` or `refresh_token_reused`.
+    """
+    now = now or timezone.now()
+    if not Session.objects.filter(pk=session.pk, ended_at=None).update(ended_at=now):
+        return False
+    session.ended_at = now
+    events.emit(events.Event("user.signed_out", session.end_user, session, {"reason": reason}))
+    return True
+
+
+def revoke_session(*, end_user: EndUser, session_id: uuid.UUID) -> None:
+    """End one of the user's sessions, wherever it is.
+
+    Raises: UnknownSession, also for a session of somebody else.
+    """
+    session = Session.objects.in_full().filter(end_user=end_user, pk=session_id).first()
+    if session is None or not session.is_live(timezone.now()) or not end_session(session, reason="revoked"):
+        raise UnknownSession
+
+
+def revoke_token(*, host: str, origin: str, token: str, client_id: str | None = None) -> None:
+    """RFC 7009: end the session of a refresh token or of an access token. What is unknown is no error.
+
+    A `client_id` that is not the session's own ends nothing.
+    """
+    try:
+        try:
+            presented = tokens.parse_refresh_token(token)
+        except InvalidToken:
+            session = _live_session(host, tokens.unverified_session_id(token), Session.Kind.TOKEN)
+            _check_access_token(session, token, origin)
+        else:
+            session = _live_session(host, presented.session_id, Session.Kind.TOKEN)
+            if not compare_digest(presented.hash, session.refresh_hash):
+                _successor_within_grace(session, presented)
+    except InvalidToken:
+        return
+    if client_id is None or (session.application is not None and session.application.client_id == client_id):
+        end_session(session)
+
+
+def _printable(user_agent: str) -> str:
+    """What is shown in lists later: no control characters, at most 200 characters."""
+    return "".join(character for character in user_agent if character.isprintable())[:200]

@@ -1,0 +1,106 @@
+"""Fixtures for everybody, and the rule that in CI nothing is skipped."""
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+
+from anonusers import limits
+from anonusers.keys import create_keys
+from anonusers.models import Application, Project
+
+NO_SKIP = bool(os.environ.get("ANONUSERS_NO_SKIP"))
+HOST = "localhost:8000"
+ORIGIN = f"http://{HOST}"
+APP_ORIGIN = "http://localhost:9000"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests that need PostgreSQL do not exist elsewhere; they are not "skipped", CI runs them on PostgreSQL."""
+    if connection.vendor == "postgresql":
+        return
+    postgres = [item for item in items if item.get_closest_marker("postgres")]
+    if postgres:
+        config.hook.pytest_deselected(items=postgres)
+        items[:] = [item for item in items if item not in postgres]
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    outcome: Any = yield
+    report = outcome.get_result()
+    if NO_SKIP and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, but nothing may be skipped here: {report.longrepr}"
+
+
+@pytest.fixture(autouse=True)
+def _plain(settings: Any) -> None:
+    """Static files without a manifest, quick hashes, empty counters."""
+    settings.STORAGES = settings.STORAGES | {
+        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    }
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    settings.ANONUSERS_LIMITS_STORAGE = "memory://"
+    limits.forget()
+
+
+def make_project(slug: str = "guestbook", *domains: str, **fields: Any) -> Project:
+    project = Project.objects.create(
+        slug=slug, name=slug.title(), **({"anonymous_users_enabled": True, "login_ids": ["email"]} | fields)
+    )
+    for domain in domains or ("localhost",):
+        project.domains.create(domain=domain)
+    create_keys(project)
+    return project
+
+
+def make_application(project: Project, client_id: str = "web", **fields: Any) -> Application:
+    defaults = {
+        "name": client_id.title(),
+        "type": "spa",
+        "redirect_uris": [f"{APP_ORIGIN}/after-login"],
+        "post_logout_redirect_uris": [f"{APP_ORIGIN}/after-logout"],
+    }
+    return Application.objects.create(project=project, client_id=client_id, **(defaults | fields))
+
+
+@pytest.fixture
+def project(db: None) -> Project:
+    """A project at localhost with anonymous users enabled."""
+    return make_project()
+
+
+@pytest.fixture
+def application(project: Project) -> Application:
+    """A single-page application `web`, at home on http://localhost:9000."""
+    return make_application(project)
+
+
+@pytest.fixture
+def browser_client() -> Client:
+    """A client that keeps cookies and comes to localhost:8000."""
+    return Client(HTTP_HOST=HOST)
+
+
+@pytest.fixture
+def make_client() -> Callable[..., Client]:
+    return lambda **options: Client(**({"HTTP_HOST": HOST} | options))
+
+
+def row_counts() -> dict[str, int]:
+    """Rows of every table of ours and of the host's users: "and nothing else changes"."""
+    from django.apps import apps
+
+    models = [*apps.get_app_config("anonusers").get_models(), *apps.get_app_config("auth").get_models()]
+    return {model._meta.label: model._default_manager.count() for model in models}
+
+
+def state_of(*instances: Any) -> list[dict[str, Any]]:
+    """All columns of some rows, to compare before and after."""
+    return [type(row)._default_manager.filter(pk=row.pk).values().get() for row in instances]
+
+
