@@ -56,7 +56,7 @@ class CookieAuthentication(BaseAuthentication):
 
 
 def _user_of(claims: AccessClaims) -> Any:
-    end_user = EndUser.objects.select_related("user").filter(pk=claims.sub, disabled_at=None).first()
+    end_user = EndUser.objects.select_related("user").filter(pk=claims.sub or "", disabled_at=None).first()
     if end_user is None or not getattr(end_user.user, "is_active", True):
         raise AuthenticationFailed
     return end_user.user

@@ -7,6 +7,7 @@ database nor the server alone can read it.
 import json
 from dataclasses import dataclass
 from datetime import timedelta
+from hmac import compare_digest
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -66,7 +67,7 @@ def recall(project: Project, key: IdempotencyKey) -> RefreshToken | None:
     if row.expires_at <= timezone.now():
         remembered.filter(expires_at=row.expires_at).delete()
         return None
-    if row.payload["fingerprint"] != secret_hash(key.fingerprint):
+    if not compare_digest(row.payload["fingerprint"], secret_hash(key.fingerprint)):
         raise IdempotencyKeyReused
     try:
         return parse_refresh_token(json.loads(unseal(row.payload["answer"], purpose=_purpose(key))))

@@ -7,6 +7,7 @@ A window starts with its first hit and refills completely one period later (fixe
 import ipaddress
 import logging
 import math
+import threading
 import time
 from functools import lru_cache
 
@@ -37,10 +38,17 @@ def parse_budget(text: str) -> RateLimitItem | None:
     return parse(f"{amount} per {UNITS[unit]}")
 
 
-@lru_cache(maxsize=4)
+_limiters: dict[str, FixedWindowRateLimiter] = {}
+_making = threading.Lock()
+
+
 def _limiter(uri: str) -> FixedWindowRateLimiter:
-    options = {} if uri.startswith("memory") else {"wrap_exceptions": True}
-    return FixedWindowRateLimiter(storage_from_string(uri, **options))  # type: ignore[arg-type]
+    # lru_cache would let two threads make two counters for the first requests.
+    with _making:
+        if uri not in _limiters:
+            options = {} if uri.startswith("memory") else {"wrap_exceptions": True}
+            _limiters[uri] = FixedWindowRateLimiter(storage_from_string(uri, **options))
+        return _limiters[uri]
 
 
 # When the shared store is away, sign-up goes on under a bound of this process.
@@ -69,7 +77,7 @@ def spend(budget: str, *key: str) -> None:
 
 def forget() -> None:
     """Empty the counters of this process; for tests and for the operator's shell."""
-    _limiter.cache_clear()
+    _limiters.clear()
     _fallback.storage.reset()
 
 

@@ -2,6 +2,7 @@
 
 import uuid
 from dataclasses import dataclass
+from hmac import compare_digest
 
 from django.db import transaction
 
@@ -94,6 +95,6 @@ def sign_up(
 def _replay(secret: RefreshToken) -> SignedUp:
     """The first answer again. Once its token was rotated or its session ended, that answer would only do harm."""
     session = Session.objects.in_full().filter(pk=secret.session_id, ended_at=None).first()
-    if session is None or session.refresh_hash != secret.hash:
+    if session is None or not compare_digest(session.refresh_hash, secret.hash):
         raise IdempotencyKeySpent
     return SignedUp(session, secret, created=True)

@@ -28,10 +28,10 @@ def logout(request: HttpRequest) -> HttpResponse:
         return redirect(onward)
     if request.method == "POST":
         sessions.end_session(session)
-        response = redirect(onward)
-        response.status_code = 303
-        credentials.clear_session_cookie(request, response)
-        return response
+        done = redirect(onward)
+        done.status_code = 303  # the browser goes on with GET (RFC 9700 §4.12)
+        credentials.clear_session_cookie(request, done)
+        return done
     context = {
         "project_name": session.project.name,
         "is_guest": session.end_user.is_guest,

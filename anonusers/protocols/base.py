@@ -185,7 +185,7 @@ class ProtocolView(APIView):
             cors.allow_all(self.http_request, response)
         else:
             cors.allow_listed(self.http_request, response, self._project_if_needed())
-        return response  # type: ignore[no-any-return]
+        return response
 
     def _project_if_needed(self) -> Project | None:
         if "Origin" not in self.http_request.headers:

@@ -1,6 +1,7 @@
 """The two families of Authgear's endpoints: they differ in how they say that something is wrong."""
 
 from django.http import HttpResponse
+from django.http.response import HttpResponseBase
 
 from anonusers.errors import AnonUsersError
 from anonusers.protocols.authgear import wire
@@ -30,10 +31,10 @@ class OAuthView(AuthgearView):
 
 
 class ApiNotFoundView(ApiView):
-    def dispatch(self, *args: object, **kwargs: object) -> HttpResponse:  # type: ignore[override]
-        return self.finalize_response(None, self.handle_exception(EndpointNotFound()))  # type: ignore[return-value]
+    def dispatch(self, *args: object, **kwargs: object) -> HttpResponseBase:
+        return self.finalize_response(None, self.handle_exception(EndpointNotFound()))
 
 
 class OAuthNotFoundView(OAuthView):
-    def dispatch(self, *args: object, **kwargs: object) -> HttpResponse:  # type: ignore[override]
-        return self.finalize_response(None, self.handle_exception(EndpointNotFound()))  # type: ignore[return-value]
+    def dispatch(self, *args: object, **kwargs: object) -> HttpResponseBase:
+        return self.finalize_response(None, self.handle_exception(EndpointNotFound()))

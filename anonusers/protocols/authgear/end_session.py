@@ -1,5 +1,6 @@
 """GET|POST /oauth2/end_session (OpenID Connect RP-Initiated Logout 1.0)."""
 
+from collections.abc import Mapping
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from django.http import HttpResponse, HttpResponseRedirect
@@ -46,7 +47,7 @@ class EndSessionView(OAuthView):
             return False
         return claims["sid"] == wire.id_token_sid(session)
 
-    def destination(self, parameters: dict[str, object]) -> str:
+    def destination(self, parameters: Mapping[str, object]) -> str:
         """The registered post_logout_redirect_uri with `state`, or a page of ours; never anything else."""
         uri = str(parameters.get("post_logout_redirect_uri", ""))
         if uri and self.is_registered(uri):
