@@ -146,7 +146,9 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS_ONLY
 SECURE_SSL_REDIRECT = HTTPS_ONLY
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS_ONLY else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS_ONLY
-SECURE_REFERRER_POLICY = "no-referrer"
+# Under no-referrer browsers send `Origin: null` with our own forms, which Django's CSRF check refuses.
+SECURE_REFERRER_POLICY = "same-origin"
+CSRF_FAILURE_VIEW = "anonusers.protocols.fallback.csrf_failure"
 X_FRAME_OPTIONS = "DENY"
 if TRUSTED_PROXIES:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
@@ -154,7 +156,10 @@ if TRUSTED_PROXIES:
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
 
 ANONUSERS_TRUSTED_PROXIES = TRUSTED_PROXIES
-ANONUSERS_LIMITS_STORAGE = CACHE_URL if CACHE_URL.startswith(("redis", "valkey", "memcached")) else "memory://"
+# The limits library says redis:// where Django's cache URLs may say rediscache://.
+ANONUSERS_LIMITS_STORAGE = (
+    CACHE_URL.replace("rediscache://", "redis://") if CACHE_URL.startswith(("redis", "memcached")) else "memory://"
+)
 ANONUSERS_SIGNUP_PER_IP = env.str("ANONUSERS_SIGNUP_PER_IP", default="60/m")
 ANONUSERS_SIGNUP_PER_PROJECT = env.str("ANONUSERS_SIGNUP_PER_PROJECT", default="6000/m")
 if _keys := env.list("ANONUSERS_ENCRYPTION_KEYS", default=[]):

@@ -1,5 +1,6 @@
 """`handler400` and friends for a root urlconf: what Django refuses before any view is JSON on API paths, too."""
 
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.translation import gettext as _
@@ -44,3 +45,21 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 def server_error(request: HttpRequest) -> HttpResponse:
     message = _("The error is on our side and was noted. Try again in a moment.")
     return _answer(request, Unexpected("unknown"), 500, _("Something went wrong"), message)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """For CSRF_FAILURE_VIEW: a form of ours that came from elsewhere, or from a page that was open for too long."""
+    message = _("This form was open for too long, or your browser blocks cookies. Nothing was changed.")
+    if _is_api(request):
+        return permission_denied(request, PermissionDenied())
+    context = {
+        "title": _("This page is no longer valid"),
+        "message": message,
+        "action_url": request.get_full_path(),
+        "action_label": _("Open the page again"),
+    }
+    return render(request, "anonusers/message.html", context, status=403)
+
+
+def _is_api(request: HttpRequest) -> bool:
+    return any(request.path.startswith(prefix) for prefix, _render in RENDERERS)

@@ -1,0 +1,117 @@
+// The portal's conveniences: the save bar, what depends on a switch, durations in words. The server checks everything.
+(() => {
+  "use strict";
+
+  const root = document.documentElement;
+  root.classList.add("js");
+
+  // The twin of portal/durations.py: exact, days are the largest unit. The browser knows the language's plurals.
+  function inWords(seconds) {
+    const parts = [
+      [Math.floor(seconds / 86400), "day"],
+      [Math.floor(seconds / 3600) % 24, "hour"],
+      [Math.floor(seconds / 60) % 60, "minute"],
+      [seconds % 60, "second"],
+    ].filter(([count, unit]) => count || (unit === "second" && !seconds));
+    return parts
+      .map(([count, unit]) =>
+        new Intl.NumberFormat(root.lang, { style: "unit", unit, unitDisplay: "long", useGrouping: false }).format(count),
+      )
+      .join(" ");
+  }
+
+  function secondsIn(input) {
+    const text = input?.value.trim() ?? "";
+    return /^[0-9]{1,15}$/.test(text) ? Number(text) : null;
+  }
+
+  function goodSecondsIn(input) {
+    const seconds = secondsIn(input);
+    return seconds >= Number(input?.dataset.min) && seconds <= Number(input?.dataset.max) ? seconds : null;
+  }
+
+  function showWords(form) {
+    for (const words of form.querySelectorAll("[data-words-of]")) {
+      const seconds = secondsIn(document.getElementById(words.dataset.wordsOf));
+      words.textContent = seconds === null ? "" : inWords(seconds);
+    }
+    for (const sentence of form.querySelectorAll("[data-sentence]")) showSentence(form, sentence);
+  }
+
+  function showSentence(form, sentence) {
+    const { lifetime: lifetimeId, idle: idleId, idleEnabled, withIdling, withoutIdling } = sentence.dataset;
+    const lifetime = goodSecondsIn(document.getElementById(lifetimeId));
+    const idles = document.getElementById(idleEnabled).checked;
+    const idle = goodSecondsIn(document.getElementById(idleId));
+    const text = sentence.querySelector("[data-sentence-text]");
+    // While an entry is no good there is nothing to say; the last sentence stays.
+    if (lifetime !== null && (!idles || idle !== null)) {
+      const pattern = idles && idle < lifetime ? withIdling : withoutIdling;
+      const words = pattern.replace("{lifetime}", inWords(lifetime)).replace("{idle}", inWords(idle ?? 0));
+      if (text.textContent !== words) text.textContent = words;
+    }
+    for (const part of sentence.querySelectorAll("[data-shown-if-closing]")) {
+      part.hidden = form.elements[part.dataset.shownIfClosing].value !== "False";
+    }
+  }
+
+  function followSwitches(form) {
+    for (const row of form.querySelectorAll("[data-depends-on]")) {
+      const off = !document.getElementById(row.dataset.dependsOn).checked;
+      row.classList.toggle("is-off", off);
+      for (const control of row.querySelectorAll("input, select, textarea")) control.disabled = off;
+    }
+  }
+
+  // Against what the server rendered, not against what was there when this ran: browsers restore typed values.
+  function differs(control) {
+    if (control.type === "hidden" || control.disabled) return false;
+    if (control.type === "checkbox" || control.type === "radio") return control.checked !== control.defaultChecked;
+    if (control.options) return [...control.options].some((option) => option.selected !== option.defaultSelected);
+    return "defaultValue" in control && control.value !== control.defaultValue;
+  }
+
+  function watch(form) {
+    const refused = form.hasAttribute("data-changed"); // rendered with entries that were not saved
+    const status = form.querySelector("[data-save-status]");
+    let leaving = false;
+
+    function update() {
+      followSwitches(form);
+      showWords(form);
+      const changed = refused || [...form.elements].some(differs);
+      if (changed === form.hasAttribute("data-changed") && status.textContent) return;
+      form.toggleAttribute("data-changed", changed);
+      status.textContent = changed ? status.dataset.text : "";
+    }
+
+    form.addEventListener("input", update);
+    form.addEventListener("change", update);
+    form.addEventListener("submit", () => (leaving = true));
+    for (const link of document.querySelectorAll("[data-discard]")) {
+      link.addEventListener("click", () => (leaving = true));
+    }
+    addEventListener("beforeunload", (event) => {
+      if (!leaving && form.hasAttribute("data-changed")) event.preventDefault();
+    });
+    addEventListener("pageshow", () => {
+      leaving = false;
+      update();
+    });
+    update();
+  }
+
+  function fold(button) {
+    const sidebar = button.closest(".sidebar");
+    button.hidden = false;
+    button.addEventListener("click", () => {
+      const open = sidebar.classList.toggle("is-open");
+      button.setAttribute("aria-expanded", String(open));
+    });
+  }
+
+  document.addEventListener("DOMContentLoaded", () => {
+    document.querySelectorAll("[data-folds]").forEach(fold);
+    document.querySelectorAll("form[data-settings]").forEach(watch);
+  });
+})();
