@@ -1,5 +1,7 @@
 """Signing keys: create, rotate, and the parsed ring of a project."""
 
+import time
+from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db import transaction
@@ -15,7 +17,17 @@ ROTATED_BY_DEFAULT = (SigningKey.Algorithm.ES256, SigningKey.Algorithm.RS256)
 
 # Rings by project, with the version they were built from. `Project.keys_version` is read with the project's row at
 # each request, so a rotation in one process reaches all others at once and costs no statement.
-_rings: dict[int, tuple[int, KeyRing]] = {}
+_rings: dict[int, "KnownRing"] = {}
+
+TRUSTED_FOR = 60.0
+"""Seconds for which a ring is used without asking for the project's row, where bearer tokens are not looked up."""
+
+
+@dataclass(frozen=True)
+class KnownRing:
+    version: int
+    ring: KeyRing
+    asked_at: float  # time.monotonic()
 
 
 def create_keys(project: Project) -> None:
@@ -64,6 +76,7 @@ def _add(project: Project, algorithms: "list[SigningKey.Algorithm] | tuple[str, 
         )
     Project.objects.filter(pk=project.pk).update(keys_version=F("keys_version") + 1)
     project.refresh_from_db(fields=["keys_version"])
+    _rings.pop(project.pk, None)
     return added
 
 
@@ -72,9 +85,9 @@ def key_ring(project: Project) -> KeyRing:
 
     Raises: SealBroken when the encryption keys do not open them.
     """
-    cached = _rings.get(project.pk)
-    if cached and cached[0] == project.keys_version:
-        return cached[1]
+    known = _rings.get(project.pk)
+    if known and known.version == project.keys_version:
+        return known.ring
     ring = KeyRing(
         tuple(
             parse_key(
@@ -85,20 +98,25 @@ def key_ring(project: Project) -> KeyRing:
             for row in project.signing_keys.order_by("-created_at", "kid")
         )
     )
-    _rings[project.pk] = (project.keys_version, ring)
+    _rings[project.pk] = KnownRing(project.keys_version, ring, time.monotonic())
     return ring
 
 
 def key_ring_of(kid: str) -> KeyRing | None:
-    """The ring that holds this key, without asking the database where this process has seen it."""
-    for _version, ring in list(_rings.values()):
-        if ring.find(kid):
-            return ring
+    """The ring that holds this key. The database is asked once a minute, so that a key that leaked and was dropped
+    does not verify for ever in a process that never hears of it."""
+    for known in list(_rings.values()):
+        if known.ring.find(kid) and time.monotonic() - known.asked_at < TRUSTED_FOR:
+            return known.ring
     row = SigningKey.objects.select_related("project").filter(kid=kid).first()
-    return key_ring(row.project) if row else None
+    if row is None:
+        return None
+    ring = key_ring(row.project)
+    _rings[row.project_id] = KnownRing(row.project.keys_version, ring, time.monotonic())
+    return ring
 
 
 def last_known_ring(project_id: int) -> KeyRing | None:
     """The ring as this process saw it last, for the JWKS while the database is away."""
-    cached = _rings.get(project_id)
-    return cached[1] if cached else None
+    known = _rings.get(project_id)
+    return known.ring if known else None

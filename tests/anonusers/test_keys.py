@@ -79,10 +79,23 @@ def test_a_retired_key_goes_when_no_token_of_it_can_live(application):
 def test_another_process_sees_a_rotation_at_its_next_request(application):
     """The other process: same cache as before the rotation, a project row read afresh."""
     ring = key_ring(application.project)
+    known = dict(keys._rings)
     rotate_keys(Project.objects.get(pk=application.project.pk))
+    keys._rings.update(known)
     assert key_ring(application.project) is ring, "the stale row still names the old version"
     fresh = Project.objects.get(pk=application.project.pk)
     assert key_ring(fresh) is not ring
+
+
+def test_another_process_that_never_asks_hears_of_a_dropped_key_within_a_minute(application, monkeypatch):
+    kid = key_ring(application.project).signing("ES256").kid
+    known = dict(keys._rings)
+    rotate_keys(application.project, at_once=True)
+    keys._rings.update(known)
+    assert keys.key_ring_of(kid) is not None
+    asked_at = known[application.project.pk].asked_at
+    monkeypatch.setattr(keys.time, "monotonic", lambda: asked_at + keys.TRUSTED_FOR)
+    assert keys.key_ring_of(kid) is None
 
 
 def test_keys_are_parsed_once_and_not_at_requests(application, monkeypatch):
