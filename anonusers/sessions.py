@@ -183,8 +183,17 @@ def find_by_refresh_token(*, host: str, client_id: str, refresh_token: str) -> S
 
 
 def _live_session(host: str, session_id: uuid.UUID, kind: str) -> Session:
-    session = Session.objects.in_full().filter(pk=session_id, kind=kind, project_id=project_id_at(host)).first()
-    if session is None or not session.is_live(timezone.now()):
+    session = _open_session(host, session_id, kind)
+    if not session.is_live(timezone.now()):
+        raise InvalidToken
+    return session
+
+
+def _open_session(host: str, session_id: uuid.UUID, kind: str) -> Session:
+    """A session that was not ended; it may be asleep or expired under the settings of now."""
+    found = Session.objects.in_full().filter(pk=session_id, kind=kind, project_id=project_id_at(host), ended_at=None)
+    session = found.first()
+    if session is None:
         raise InvalidToken
     return session
 
@@ -229,7 +238,8 @@ def refresh_session(
         presented = tokens.parse_refresh_token(refresh_token)
         for _attempt in range(3):
             session = _live_session(host, presented.session_id, Session.Kind.TOKEN)
-            if session.application is None or session.application.client_id != client_id:
+            application = session.application
+            if application is None or application.client_id != client_id or not application.may_have_guests:
                 raise InvalidToken  # before anything is changed: the owner's token stays good
             if not set(scope.split()) <= set(session.scope.split()):
                 raise ScopeTooWide  # RFC 6749 §6
@@ -335,20 +345,22 @@ def revoke_token(*, host: str, origin: str, token: str, client_id: str | None = 
 
     A `client_id` that is not the session's own ends nothing.
     """
+    presented = None
     try:
         try:
             presented = tokens.parse_refresh_token(token)
         except InvalidToken:
-            session = _live_session(host, tokens.unverified_session_id(token), Session.Kind.TOKEN)
+            session = _open_session(host, tokens.unverified_session_id(token), Session.Kind.TOKEN)
             _check_access_token(session, token, origin)
         else:
-            session = _live_session(host, presented.session_id, Session.Kind.TOKEN)
-            if not compare_digest(presented.hash, session.refresh_hash):
-                _successor_within_grace(session, presented)
+            session = _open_session(host, presented.session_id, Session.Kind.TOKEN)
+        if client_id is not None and (session.application is None or session.application.client_id != client_id):
+            return
+        if presented and not compare_digest(presented.hash, session.refresh_hash):
+            _successor_within_grace(session, presented)
     except InvalidToken:
         return
-    if client_id is None or (session.application is not None and session.application.client_id == client_id):
-        end_session(session)
+    end_session(session)
 
 
 def _printable(user_agent: str) -> str:

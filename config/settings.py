@@ -110,7 +110,7 @@ def _database() -> dict[str, Any]:
         options.setdefault("transaction_mode", "IMMEDIATE")
         options.setdefault("timeout", 20)
         # In memory the threads of a test server would share one connection, and each other's transactions.
-        database["TEST"] = {"NAME": str(VAR_DIR / "test.sqlite3")}
+        database["TEST"] = {"NAME": f"{tempfile.gettempdir()}/anonusers-test-{os.getpid()}.sqlite3"}
     elif database["ENGINE"].endswith("postgresql"):
         # Prepared statements take 13-40 % off the server's CPU.
         options.setdefault("server_side_binding", True)

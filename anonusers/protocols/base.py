@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, ClassVar
 
+from django.core.exceptions import BadRequest as DjangoBadRequest
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation, TooManyFieldsSent
 from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
@@ -150,9 +151,6 @@ class ProtocolView(APIView):
     def handle_exception(self, exc: Exception) -> HttpResponse:  # type: ignore[override]
         error = self.translate(exc)
         response = self.render_error(error)
-        if response.status_code < 500:
-            # Expected answers: Django's WARNING per 4xx would only bury what matters.
-            response._has_been_logged = True  # type: ignore[attr-defined]
         if isinstance(error, MethodRefused):
             response.headers["Allow"] = ", ".join(error.allowed)
         retry_after = getattr(error, "retry_after", None)
@@ -169,7 +167,7 @@ class ProtocolView(APIView):
                 return EndpointNotFound()
             case RequestDataTooBig():
                 return BodyTooLarge()
-            case TooManyFieldsSent() | SuspiciousOperation() | exceptions.ParseError():
+            case TooManyFieldsSent() | SuspiciousOperation() | DjangoBadRequest() | exceptions.ParseError():
                 return BadRequest()
             case OperationalError() | InterfaceError():
                 # INV9: a fault of ours never reads as "your token is invalid", on which SDKs wipe the guest.
@@ -181,6 +179,9 @@ class ProtocolView(APIView):
 
     def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]
         response.headers.setdefault("X-Content-Type-Options", "nosniff")
+        if response.status_code < 500:
+            # Expected answers: Django's WARNING per 4xx would only bury what matters.
+            response._has_been_logged = True
         if self.public:
             cors.allow_all(self.http_request, response)
         else:

@@ -9,6 +9,7 @@ from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest
 from django.http.request import UnreadablePostError
 from rest_framework import serializers
+from rest_framework.settings import api_settings
 
 from anonusers.protocols.errors import (
     BadRequest,
@@ -23,6 +24,9 @@ JSON_MAX = 1_048_576
 FORM_MAX = 65_536
 DEPTH_MAX = 32
 FORM_FIELDS_MAX = 100
+
+# A string, also one that never ends, or a bracket. Possessive, so that the time is linear in the text.
+BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 
 
 def read_json(request: HttpRequest, *, empty_is_object: bool = False) -> Any:
@@ -74,8 +78,6 @@ class StrictSerializer(serializers.Serializer[Any]):
     """A serializer that refuses unknown keys. DRF drops them silently."""
 
     def to_internal_value(self, data: Any) -> Any:
-        if not isinstance(data, dict):
-            raise serializers.ValidationError({"": ["must be an object"]}, code="invalid")
         unknown = [key for key in data if key not in self.fields]
         if unknown:
             raise serializers.ValidationError({key: ["is not a known key"] for key in unknown}, code="unknown")
@@ -109,6 +111,8 @@ def validated(serializer: type[StrictSerializer], data: Any) -> dict[str, Any]:
 
     Raises: ValidationFailed with one cause per problem.
     """
+    if not isinstance(data, dict):
+        raise ValidationFailed([Cause("", "type", "must be an object")])
     bound = serializer(data=data)
     if bound.is_valid():
         return dict(bound.validated_data)
@@ -120,7 +124,8 @@ def validated(serializer: type[StrictSerializer], data: Any) -> dict[str, Any]:
             if kind == "required":
                 missing.append(name)
             else:
-                pointer = "/" + name.replace("~", "~0").replace("/", "~1") if name else ""
+                whole = name == api_settings.NON_FIELD_ERRORS_KEY
+                pointer = "" if whole else "/" + name.replace("~", "~0").replace("/", "~1")
                 causes.append(Cause(pointer, kind, str(problem)))
     if missing:
         causes.insert(0, Cause("", "required", f"missing: {', '.join(sorted(missing))}", {"missing": sorted(missing)}))
@@ -156,7 +161,7 @@ def _demand_shallow(text: str) -> None:
     if text.count("[") + text.count("{") <= DEPTH_MAX:
         return
     depth = 0
-    for match in re.finditer(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', text):
+    for match in BRACKETS.finditer(text):
         token = match[0]
         depth += 1 if token in "[{" else -1 if token in "]}" else 0
         if depth > DEPTH_MAX:

@@ -1,7 +1,9 @@
 """The two families of Authgear's endpoints: they differ in how they say that something is wrong."""
 
+from typing import Any
+
 from django.http import HttpResponse
-from django.http.response import HttpResponseBase
+from rest_framework.request import Request
 
 from anonusers.errors import AnonUsersError
 from anonusers.protocols.authgear import wire
@@ -30,11 +32,16 @@ class OAuthView(AuthgearView):
         return wire.render_oauth_error(error)
 
 
-class ApiNotFoundView(ApiView):
-    def dispatch(self, *args: object, **kwargs: object) -> HttpResponseBase:
-        return self.finalize_response(None, self.handle_exception(EndpointNotFound()))
+class NotFoundView(AuthgearView):
+    """404 to every method but a preflight's, so that a page can read the 404."""
+
+    def http_method_not_allowed(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponse:  # type: ignore[override]
+        raise EndpointNotFound
 
 
-class OAuthNotFoundView(OAuthView):
-    def dispatch(self, *args: object, **kwargs: object) -> HttpResponseBase:
-        return self.finalize_response(None, self.handle_exception(EndpointNotFound()))
+class ApiNotFoundView(NotFoundView, ApiView):
+    pass
+
+
+class OAuthNotFoundView(NotFoundView, OAuthView):
+    pass

@@ -13,6 +13,7 @@ from anonusers.keys import key_ring
 from anonusers.models import Application, Session
 from anonusers.protocols.authgear import wire
 from anonusers.protocols.authgear.base import OAuthView
+from anonusers.protocols.body import read_form
 
 
 class EndSessionView(OAuthView):
@@ -20,7 +21,7 @@ class EndSessionView(OAuthView):
     with an ID token of this very session. Else the person is asked, on a page of ours."""
 
     def get(self, request: Request) -> HttpResponse:
-        parameters = {**self.http_request.GET.dict(), **self.http_request.POST.dict()}
+        parameters = self.http_request.GET.dict()
         session = self.session(bearer=False)
         if session is not None and not self.is_surely_meant(session, str(parameters.get("id_token_hint", ""))):
             # The page comes back here when the session is over; RFC 9700 §4.12: 303, never 307.
@@ -33,9 +34,14 @@ class EndSessionView(OAuthView):
             credentials.clear_session_cookie(self.http_request, response)
         return response
 
-    post = get
+    def post(self, request: Request) -> HttpResponse:
+        """Ask again by GET: a cross-site POST comes without our SameSite=Lax cookie, the GET after it brings it."""
+        parameters = {**self.http_request.GET.dict(), **read_form(self.http_request)}
+        return _see_other(f"{self.http_request.path}?{urlencode(parameters)}")
 
     def is_surely_meant(self, session: Session, id_token_hint: str) -> bool:
+        if self.http_request.method == "HEAD":
+            return False  # safe by definition (RFC 9110 §9.2.1)
         # The browser sends a SameSite=Strict cookie only when the navigation began on our own site.
         if self.http_request.COOKIES.get(credentials.SAME_SITE_STRICT) == "true":
             return True

@@ -11,10 +11,11 @@ from anonusers.errors import (
     ApplicationTypeNotAllowed,
     ClientSecretRequired,
     ClientSecretWrong,
+    InvalidToken,
     NotSignedIn,
     UnknownApplication,
 )
-from anonusers.models import Application
+from anonusers.models import Application, Session
 from anonusers.protocols.authgear import wire
 from anonusers.protocols.authgear.base import OAuthView
 from anonusers.protocols.base import answer
@@ -43,31 +44,39 @@ class TokenView(OAuthView):
             raise UnknownApplication
         if not form.get("refresh_token"):
             raise BadRequest("refresh token is required")
-        tokens = sessions.refresh_session(
-            host=self.host,
-            client_id=form["client_id"],
-            refresh_token=form["refresh_token"],
-            scope=form.get("scope", ""),
-            issuer=self.issuer,
-            with_id_token=True,
-        )
+        try:
+            tokens = sessions.refresh_session(
+                host=self.host,
+                client_id=form["client_id"],
+                refresh_token=form["refresh_token"],
+                scope=form.get("scope", ""),
+                issuer=self.issuer,
+                with_id_token=True,
+            )
+        except InvalidToken:
+            self.demand_public_client(self.application(form["client_id"]), form)
+            raise
         self.project = tokens.session.project
         return wire.render_tokens(tokens)
 
     def id_token(self, form: dict[str, str]) -> dict[str, Any]:
         application = self.application(form.get("client_id", ""))
-        self.demand_public_client(application, form)
         if not application.may_have_guests:
             raise ApplicationTypeNotAllowed
         session = self.session()
         if session is None:
             raise NotSignedIn
+        if session.kind == Session.Kind.TOKEN and session.application_id != application.pk:
+            # An application cannot have ID tokens made that say they are for another one.
+            raise BadRequest("client id doesn't match the access token")
         return {"id_token": sessions.mint_id_token(session, application=application, issuer=self.issuer)}
 
     def demand_public_client(self, application: Application, form: dict[str, str]) -> None:
         """Confidential clients authenticate. Secrets of clients come with the clients that can use them."""
         if application.type in Application.PUBLIC_TYPES:
             return
+        if application.type == Application.Type.M2M:
+            raise ApplicationTypeNotAllowed(wire.GRANT_NOT_ALLOWED)
         if form.get("client_secret") or self.http_request.headers.get("Authorization", "").startswith("Basic "):
             raise ClientSecretWrong
         raise ClientSecretRequired

@@ -23,6 +23,7 @@ urlpatterns = [
     path("_resolver/resolve", ResolveView.as_view(), name="resolve"),
     path("resolve", ResolveView.as_view()),
     # Whatever else is asked below our paths is answered in the same dialect, not by a page.
-    re_path(r"^api/anonymous_user/", ApiNotFoundView.as_view()),
-    re_path(r"^(oauth2|\.well-known|_resolver)/", OAuthNotFoundView.as_view()),
+    # Without the slash, too: else Django would redirect there, also a POST.
+    re_path(r"^api/anonymous_user(/|$)", ApiNotFoundView.as_view()),
+    re_path(r"^(oauth2|\.well-known|_resolver)(/|$)", OAuthNotFoundView.as_view()),
 ]

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.http import HttpResponse
+from rest_framework.exceptions import ValidationError
 
 from anonusers.errors import AnonUsersError, RateLimited, SignupVetoed
 from anonusers.models import Session
@@ -30,8 +31,13 @@ class SignupBody(StrictSerializer):
     """POST /api/anonymous_user/signup."""
 
     session_type = StrictChoiceField(choices=["cookie", "refresh_token"])
-    client_id = StrictCharField(required=False, default="")
+    client_id = StrictCharField(required=False)
     refresh_token = StrictCharField(required=False, default="")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if attrs["session_type"] == "refresh_token" and "client_id" not in attrs:
+            raise ValidationError({"client_id": self.fields["client_id"].error_messages["required"]}, "required")
+        return attrs
 
 
 SESSION_KINDS = {"cookie": Session.Kind.COOKIE, "refresh_token": Session.Kind.TOKEN}
@@ -211,11 +217,12 @@ OAUTH_WORDS: dict[str, tuple[int, str, str]] = {
 
 # Codes whose message says which parameter is wrong.
 SAY_MORE = frozenset(("bad_request",))
+GRANT_NOT_ALLOWED = "grant type is not allowed for this client"
 
 
 def render_oauth_error(error: AnonUsersError) -> HttpResponse:
     status, word, description = OAUTH_WORDS[error.code]
-    if error.code in SAY_MORE:
+    if error.code in SAY_MORE or error.message == GRANT_NOT_ALLOWED:
         description = error.message
     headers = {"Pragma": "no-cache"}
     if status == 401:
