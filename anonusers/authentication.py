@@ -3,6 +3,7 @@
 
 from typing import Any
 
+from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
@@ -10,7 +11,7 @@ from rest_framework.request import Request
 
 from anonusers import credentials, sessions
 from anonusers.errors import InvalidToken
-from anonusers.models import EndUser, Session
+from anonusers.models import EndUser, Project, Session
 from anonusers.tokens import AccessClaims
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
@@ -44,12 +45,20 @@ class CookieAuthentication(BaseAuthentication):
     """Our session cookie. Unsafe methods must come from our own origin or from one the project lists."""
 
     def authenticate(self, request: Request) -> tuple[Any, Session] | None:
-        session = credentials.cookie_session(request._request)
-        if session is None:
+        if credentials.cookie_name(request._request) not in request.COOKIES:
             return None
-        if request.method not in SAFE_METHODS and not credentials.is_trusted_origin(request._request, session.project):
+        if request.method not in SAFE_METHODS:
+            # Before the session is looked up: what is refused must not count as its use.
+            self.demand_trusted_origin(request._request)
+        session = credentials.cookie_session(request._request)
+        return (session.end_user.user, session) if session else None
+
+    def demand_trusted_origin(self, request: HttpRequest) -> None:
+        if request.headers.get("Origin") == credentials.origin_of(request):
+            return
+        project = Project.objects.at_host(request.get_host()).first()
+        if project is None or not credentials.is_trusted_origin(request, project):
             raise PermissionDenied("This request comes from a site that may not use the session cookie.")
-        return session.end_user.user, session
 
     def authenticate_header(self, request: Request) -> str:
         return "Cookie"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from hmac import compare_digest
 
 from django.db import transaction
+from django.utils import timezone
 
 from anonusers import events, idempotency, tokens
 from anonusers.adapters import get_adapter
@@ -16,6 +17,7 @@ from anonusers.errors import (
     UserIsRegular,
 )
 from anonusers.idempotency import IdempotencyKey
+from anonusers.keys import key_ring
 from anonusers.limits import network_of, spend
 from anonusers.models import AnonymousIdentity, Application, EndUser, Project, Session
 from anonusers.sessions import open_session
@@ -60,6 +62,8 @@ def sign_up(
     adapter = get_adapter()
     if not adapter.is_open_for_signup(project):
         raise PublicSignupDisabled
+    if kind == Session.Kind.TOKEN:
+        key_ring(project)  # unreadable keys are found before a guest is made whose tokens nobody can sign
     spend("signup_per_ip", str(project.pk), network_of(ip))
     spend("signup_per_project", str(project.pk))
 
@@ -94,7 +98,7 @@ def sign_up(
 
 def _replay(secret: RefreshToken) -> SignedUp:
     """The first answer again. Once its token was rotated or its session ended, that answer would only do harm."""
-    session = Session.objects.in_full().filter(pk=secret.session_id, ended_at=None).first()
-    if session is None or not compare_digest(session.refresh_hash, secret.hash):
+    session = Session.objects.in_full().filter(pk=secret.session_id).first()
+    if session is None or not session.is_live(timezone.now()) or not compare_digest(session.refresh_hash, secret.hash):
         raise IdempotencyKeySpent
     return SignedUp(session, secret, created=True)

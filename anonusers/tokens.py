@@ -33,6 +33,7 @@ from anonusers.errors import InvalidToken
 ID_TOKEN_LIFETIME = 300
 ACCESS_TOKEN_TYPE = "at+jwt"  # RFC 9068 §2.1
 REFRESH_TOKEN = re.compile(r"([\w-]{22})\.([0-9a-f]{1,8})\.([\w-]{43})", re.ASCII)
+KID = re.compile(r"[\w-]{43}", re.ASCII)
 VERIFIED_TOKENS_REMEMBERED = 4096
 GENERATIONS_WALKED = 100_000
 
@@ -190,9 +191,12 @@ def unverified_kid(token: str) -> str:
     Raises: InvalidToken.
     """
     try:
-        return str(jwt.get_unverified_header(token)["kid"])
+        kid = jwt.get_unverified_header(token)["kid"]
     except (jwt.InvalidTokenError, KeyError, ValueError, TypeError, RecursionError):
         raise InvalidToken from None
+    if not isinstance(kid, str) or not KID.fullmatch(kid):
+        raise InvalidToken  # it goes into a query next
+    return kid
 
 
 def read_access_token(ring: KeyRing, token: str, *, origin: str, now: datetime) -> AccessClaims:

@@ -179,15 +179,6 @@ ANONUSERS_SIGNUP_PER_PROJECT = env.str("ANONUSERS_SIGNUP_PER_PROJECT", default="
 if _keys := env.list("ANONUSERS_ENCRYPTION_KEYS", default=[]):
     ANONUSERS_ENCRYPTION_KEYS = _keys
 
-SPECTACULAR_SETTINGS = {
-    "TITLE": "anonusers",
-    "DESCRIPTION": "Guest users that are real users: sign up with one call, promote later, keep the same sub.",
-    "VERSION": "1",
-    "OAS_VERSION": "3.1.0",
-    "SERVE_INCLUDE_SCHEMA": False,
-    "SCHEMA_PATH_PREFIX": "/api/v1",
-}
-
 # What `make run` serves.
 PORT = env.int("PORT", default=8000)
 # Not HOST: some shells and toolchains export that with a meaning of their own.

@@ -32,7 +32,7 @@ PEERS: dict[str, set[str]] = {
     "limits": set(),
     "project_file": {"keys"},
     "sessions": {"events", "keys", "userinfo"},
-    "signup": {"adapters", "events", "idempotency", "limits", "sessions"},
+    "signup": {"adapters", "events", "idempotency", "keys", "limits", "sessions"},
     "userinfo": set(),
 }
 HTTP = ("django.http", "rest_framework", "django.shortcuts", "django.urls", "django.views")

@@ -18,7 +18,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from anonusers import credentials
-from anonusers.errors import AnonUsersError, UnknownApplication, UnknownProject
+from anonusers.errors import AnonUsersError, SealBroken, UnknownApplication, UnknownProject
 from anonusers.models import Application, Project, Session, project_id_at
 from anonusers.protocols import cors
 from anonusers.protocols.errors import (
@@ -143,7 +143,9 @@ class ProtocolView(APIView):
         """No negotiation, authentication or throttling by DRF: the door does what its wire says."""
 
     def options(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponse:  # type: ignore[override]
-        return HttpResponse(status=200)
+        response = HttpResponse(status=200)
+        del response.headers["Content-Type"]  # there is no content
+        return response
 
     def http_method_not_allowed(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponse:  # type: ignore[override]
         raise MethodRefused(sorted(self.allowed_methods))
@@ -161,6 +163,8 @@ class ProtocolView(APIView):
     def translate(self, exc: Exception) -> AnonUsersError:
         """Any exception as an error that the door has words for. What we did not expect is logged, not told."""
         match exc:
+            case SealBroken():
+                pass  # the operator's business: to be logged below
             case AnonUsersError():
                 return exc
             case Http404() | exceptions.NotFound():

@@ -1,20 +1,47 @@
 """The reference: the OpenAPI document, and a page for people at /api/v1/."""
 
+import json
+import re
 from functools import lru_cache
+from http import HTTPStatus
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from rest_framework.request import Request
 
-from anonusers.credentials import origin_of
+from anonusers.conf import conf
+from anonusers.errors import AnonUsersError, RateLimited, all_errors
+from anonusers.limits import parse_budget
 from anonusers.protocols.base import answer
-from anonusers.protocols.errors import EndpointNotFound
-from anonusers.protocols.rest.problems import HIDDEN, PROBLEMS
+from anonusers.protocols.errors import Cause, EndpointNotFound, ValidationFailed
+from anonusers.protocols.rest.examples import as_html, as_text, example_answer, example_call, prose, resolve
+from anonusers.protocols.rest.problems import PROBLEMS, render_problem
 from anonusers.protocols.rest.schema import document
 from anonusers.protocols.rest.views import NativeView
 
 METHODS = ("get", "post", "put", "patch", "delete")
+BEARER_CALL = """\
+curl {origin}/api/v1/userinfo/ \\
+  -H "Authorization: Bearer $ACCESS_TOKEN\""""
+COOKIE_CALL = """\
+await fetch("/api/v1/signup/", {
+  method: "POST",
+  headers: { "Content-Type": "application/json" },
+  body: JSON.stringify({
+    client_id: "guestbook-cookie",
+    kind: "cookie",
+  }),
+});
+const answer = await fetch("/api/v1/userinfo/");
+const me = await answer.json();"""
+IDEMPOTENT_CALL = """\
+KEY=$(uuidgen)  # once for each new guest
+curl -X POST {origin}/api/v1/signup/ \\
+  -H "Content-Type: application/json" \\
+  -H "Idempotency-Key: $KEY" \\
+  -d '{{"client_id": "guestbook-web"}}'"""
+EXAMPLE_PROBLEM = ValidationFailed([Cause("/client_id", "type", "Not a valid string.")])
 
 
 @lru_cache(maxsize=1)
@@ -34,85 +61,132 @@ class SchemaView(NativeView):
         return answer(schema | {"servers": [{"url": self.origin}]}, headers=headers)
 
 
-def reference(request: HttpRequest) -> HttpResponse:
-    """The reference page: every operation with its fields, answers and an example call."""
-    schema = cached_document()
-    if schema is None:
-        return render(request, "anonusers/reference.html", {"operations": []}, status=404)
-    origin = origin_of(request)
-    operations = [
+class ReferenceView(NativeView):
+    """The page for people: every operation with its fields, answers and an example call."""
+
+    public = True
+    schema = None
+
+    def get(self, request: Request) -> HttpResponse:
+        schema = cached_document()
+        budget = parse_budget(conf.SIGNUP_PER_IP)
+        context = {
+            "origin": self.origin,
+            "cookie_name": conf.COOKIE_NAME,
+            "signup_budget": None if budget is None else f"{budget.amount} per {budget.GRANULARITY.name}",
+            "bearer_call": BEARER_CALL.format(origin=self.origin),
+            "cookie_call": COOKIE_CALL,
+            "idempotent_call": IDEMPOTENT_CALL.format(origin=self.origin),
+            "operations": _operations(schema, self.origin) if schema else [],
+            "problems": _problems(),
+            "example_problem": _problem(EXAMPLE_PROBLEM),
+            "limited_answer": _problem(RateLimited("signup_per_ip", retry_after=42)),
+        }
+        return render(self.http_request, "anonusers/reference.html", context)
+
+
+def _operations(schema: dict[str, Any], origin: str) -> list[dict[str, Any]]:
+    return [
         _operation(schema, origin, path, method, operation)
         for path, methods in schema["paths"].items()
         for method, operation in methods.items()
         if method in METHODS
     ]
-    problems = [
-        {"code": code, "status": status, "title": title}
-        for code, (status, title) in sorted(PROBLEMS.items())
-        if code not in HIDDEN | {"error"}
-    ]
-    context = {"operations": operations, "problems": problems, "origin": origin, "info": schema["info"]}
-    return render(request, "anonusers/reference.html", context)
 
 
 def _operation(
     schema: dict[str, Any], origin: str, path: str, method: str, operation: dict[str, Any]
 ) -> dict[str, Any]:
     body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
-    fields = _fields(schema, body) if body else []
-    answers = []
-    for status, response in operation["responses"].items():
-        content = next(iter(response.get("content", {}).values()), {})
-        problem = "application/problem+json" in response.get("content", {})
-        answers.append(
-            {
-                "status": status,
-                "description": response.get("description", ""),
-                "problem": problem,
-                "fields": [] if problem else _fields(schema, content.get("schema")),
-            }
-        )
-    authenticated = bool(operation.get("security")) and {} not in operation["security"]
+    authenticated = {} not in operation["security"]
+    parameters = operation.get("parameters", [])
     return {
-        "id": operation["operationId"],
+        "id": re.sub("([A-Z])", r"-\1", operation["operationId"]).lower(),
         "method": method.upper(),
         "path": path,
-        "summary": operation.get("summary", ""),
-        "description": operation.get("description", ""),
-        "parameters": [p for p in operation.get("parameters", []) if p["in"] != "cookie"],
-        "fields": fields,
-        "answers": answers,
+        "summary": operation["summary"],
+        "description": prose(operation["description"]),
         "authenticated": authenticated,
-        "example": _example(origin, path, method, fields, authenticated),
+        "inputs": [
+            {"title": title, "fields": fields}
+            for title, fields in (
+                ("Path", [_parameter(p) for p in parameters if p["in"] == "path"]),
+                ("Headers", [_parameter(p) for p in parameters if p["in"] == "header"]),
+                ("Body", _fields(schema, body) if body else []),
+            )
+            if fields
+        ],
+        "answers": _answers(schema, operation["responses"]),
+        "problems": [
+            {"code": code, "status": PROBLEMS[code][0], "title": PROBLEMS[code][1]} for code in operation["x-problems"]
+        ],
+        "call": example_call(schema, origin, path, method, body, authenticated=authenticated),
     }
 
 
-def _example(origin: str, path: str, method: str, fields: list[dict[str, Any]], authenticated: bool) -> str:
-    lines = [f"curl {'' if method == 'get' else f'-X {method.upper()} '}{origin}{path}"]
-    if authenticated:
-        lines.append('  -H "Authorization: Bearer $ACCESS_TOKEN"')
-    if fields:
-        values = ", ".join(f'"{field["name"]}": "{_sample(field)}"' for field in fields if field["required"])
-        lines += ['  -H "Content-Type: application/json"', f"  -d '{{{values}}}'"]
-    return " \\\n".join(lines)
+def _answers(schema: dict[str, Any], responses: dict[str, Any]) -> list[dict[str, Any]]:
+    """The successes; statuses that answer with one shape stand together."""
+    answers: list[dict[str, Any]] = []
+    for status, response in responses.items():
+        if int(status) >= 400:
+            continue
+        shape = response.get("content", {}).get("application/json", {}).get("schema")
+        if not answers or answers[-1]["shape"] != shape:
+            example = example_answer(schema, shape)
+            answers.append(
+                {
+                    "shape": shape,
+                    "statuses": [],
+                    "fields": _fields(schema, shape) if shape else [],
+                    "example": None if example is None else _code(as_text(example)),
+                }
+            )
+        meaning = {
+            "status": status,
+            "phrase": HTTPStatus(int(status)).phrase,
+            "meaning": prose(response["description"]),
+        }
+        answers[-1]["statuses"].append(meaning)
+    return answers
 
 
-def _sample(field: dict[str, Any]) -> str:
-    samples = {"client_id": "guestbook-web", "refresh_token": "…"}
-    return samples.get(field["name"], "…")
+def _problems() -> list[dict[str, Any]]:
+    """Every line of PROBLEMS with its error's own message, by status."""
+    messages = {error.code: " ".join((error.__doc__ or "").split()) for error in all_errors()}
+    return [
+        {"code": code, "status": status, "title": title, "message": prose(messages[code])}
+        for code, (status, title) in sorted(PROBLEMS.items(), key=lambda problem: (problem[1][0], problem[0]))
+    ]
 
 
-def _fields(schema: dict[str, Any], node: dict[str, Any] | None, prefix: str = "") -> list[dict[str, Any]]:
+def _problem(error: AnonUsersError) -> dict[str, str]:
+    return _code(as_text(json.loads(render_problem(error).content)))
+
+
+def _code(text: str) -> dict[str, str]:
+    return {"text": text, "html": as_html(text)}
+
+
+def _parameter(parameter: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": parameter["name"],
+        "type": parameter["schema"]["type"],
+        "format": parameter["schema"].get("format", ""),
+        "required": parameter.get("required", False),
+        "description": prose(parameter.get("description", "")),
+    }
+
+
+def _fields(schema: dict[str, Any], node: dict[str, Any], prefix: str = "") -> list[dict[str, Any]]:
     """The fields of an object, flat: nested ones as `session.id`, those of lists as `sessions[].id`."""
-    node = _resolve(schema, node or {})
+    node = resolve(schema, node)
     if node.get("type") == "array":
-        return _fields(schema, node.get("items"), f"{prefix}[]")
+        return _fields(schema, node["items"], f"{prefix}[]")
     fields: list[dict[str, Any]] = []
     for name, child in node.get("properties", {}).items():
-        resolved = _resolve(schema, child)
+        resolved = resolve(schema, child)
         path = f"{prefix}.{name}" if prefix else name
-        nested = _fields(schema, resolved, path)
-        if nested:
+        if nested := _fields(schema, resolved, path):
             fields += nested
             continue
         kind = resolved.get("type", "string")
@@ -121,17 +195,10 @@ def _fields(schema: dict[str, Any], node: dict[str, Any] | None, prefix: str = "
                 "name": path,
                 "type": " or ".join(kind) if isinstance(kind, list) else kind,
                 "format": resolved.get("format", ""),
-                "choices": [choice for choice in resolved.get("enum", []) if choice is not None],
+                "choices": resolved.get("enum", []),
                 "required": name in node.get("required", []),
-                "description": child.get("description") or resolved.get("description", ""),
+                "default": child.get("default", ""),
+                "description": prose(child.get("description") or resolved.get("description", "")),
             }
         )
     return fields
-
-
-def _resolve(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:
-    if "allOf" in node and len(node["allOf"]) == 1:
-        return _resolve(schema, node["allOf"][0])
-    while "$ref" in node:
-        node = schema["components"]["schemas"][node["$ref"].rsplit("/", 1)[1]]
-    return node

@@ -1,33 +1,71 @@
 """The OpenAPI description of the native API and its reference page. Needs the extra `anonusers[openapi]`."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
-
-try:
-    from drf_spectacular.generators import SchemaGenerator
-    from drf_spectacular.openapi import AutoSchema
-    from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
-except ImportError:  # the API works without its description
-    SchemaGenerator = None
-    AutoSchema = None
-
 from http import HTTPStatus
+from threading import Lock
+from typing import Any
 
 from rest_framework.serializers import Serializer
 
+from anonusers.protocols.rest.problems import PROBLEMS
+
+try:
+    from drf_spectacular.generators import SchemaGenerator
+    from drf_spectacular.openapi import AutoSchema as BaseSchema
+    from drf_spectacular.settings import patched_settings
+    from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+except ImportError:  # the API works without its description
+    INSTALLED = False
+    BaseSchema = object  # type: ignore[assignment, misc]
+else:
+    INSTALLED = True
+
+
+class AutoSchema(BaseSchema):
+    """Our views parse and render without DRF, so its inspector has to be told that they speak JSON."""
+
+    def map_parsers(self) -> list[str]:
+        return ["application/json"]
+
+    def map_renderers(self, attribute: str) -> list[str]:
+        return ["application/json" if attribute == "media_type" else "json"]
+
+
 View = Callable[..., Any]
+
+ALWAYS = ("bad_request", "unexpected", "service_unavailable")
+WITH_BODY = ("malformed_json", "validation_failed", "body_too_large", "content_type_refused")
+
+# Whatever a host project sets for its own schema.
+OURS = {
+    "OAS_VERSION": "3.1.0",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "SCHEMA_PATH_PREFIX_TRIM": False,
+    "SCHEMA_PATH_PREFIX_INSERT": "",
+    "SORT_OPERATIONS": False,
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "PREPROCESSING_HOOKS": [],
+    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums"],
+}
+_patching = Lock()
 
 
 def describe(
     *,
+    name: str,
     request: "type[Serializer[Any]] | None" = None,
-    answers: "Mapping[int, type[Serializer[Any]] | None]",
-    errors: tuple[int, ...] = (),
+    answers: "Mapping[int, tuple[type[Serializer[Any]] | None, str]]",
+    errors: tuple[str, ...] = (),
+    parameters: "Mapping[str, str] | None" = None,
     idempotency_key: bool = False,
     authenticated: bool = True,
 ) -> Callable[[View], View]:
-    """Say what a view's method reads and answers; the docstring's first line is the summary."""
-    if SchemaGenerator is None:
+    """Say what a view's method reads and answers; the docstring's first line is the summary.
+
+    `answers`: status → shape and what it means. `errors` are codes of PROBLEMS; those that every request can meet are
+    added. `parameters` describes what is in the path.
+    """
+    if not INSTALLED:
         return lambda view: view
 
     def decorate(view: View) -> View:
@@ -36,28 +74,47 @@ def describe(
         view.kwargs = {"schema": AutoSchema}  # type: ignore[attr-defined]
         summary, _, description = (view.__doc__ or "").partition("\n")
         responses: dict[Any, Any] = {
-            status: OpenApiResponse(shape, description=HTTPStatus(status).phrase) for status, shape in answers.items()
+            status: OpenApiResponse(shape, description=meaning) for status, (shape, meaning) in answers.items()
         }
-        for status in errors:
+        codes = sorted({*errors, *ALWAYS, *(WITH_BODY if request else ())}, key=lambda code: (PROBLEMS[code][0], code))
+        for status in sorted({PROBLEMS[code][0] for code in codes}):
+            words = ", ".join(f"`{code}`" for code in codes if PROBLEMS[code][0] == status)
             responses[(status, "application/problem+json")] = OpenApiResponse(
-                ProblemOutput, description=HTTPStatus(status).phrase
+                ProblemOutput, description=f"{HTTPStatus(status).phrase}: {words}"
             )
-        parameters = []
+        described = [
+            OpenApiParameter(parameter, type={"type": "string", "format": "uuid"}, location="path", description=text)
+            for parameter, text in (parameters or {}).items()
+        ]
+        described.append(
+            OpenApiParameter(
+                "Retry-After",
+                type={"type": "integer", "minimum": 1},
+                location=OpenApiParameter.HEADER,
+                description="Seconds.",
+                response=[PROBLEMS[code][0] for code in codes if code in ("rate_limited", "service_unavailable")],
+            )
+        )
         if idempotency_key:
-            parameters.append(
+            described.append(
                 OpenApiParameter(
                     "Idempotency-Key",
+                    type={"type": "string", "minLength": 16, "maxLength": 255, "pattern": r"^[\x21-\x7e]{16,255}$"},
                     location=OpenApiParameter.HEADER,
-                    description="16 to 255 characters, random. A retry with the same key makes no second guest.",
+                    description="16 to 255 visible ASCII characters, random. A retry with the same key makes no "
+                    "second guest.",
                 )
             )
         return extend_schema(
+            operation_id=name,
             request=request,
             responses=responses,
-            parameters=parameters,
+            parameters=described,
             summary=summary.strip().rstrip("."),
             description=" ".join(description.split()),
-            auth=[{"bearer": []}, {"cookie": []}] if authenticated else [{}],
+            tags=["Guests"],
+            auth=[{"bearer": []}, {"cookie": []}] if authenticated else [{}],  # type: ignore[list-item]
+            extensions={"x-problems": codes},
         )(view)
 
     return decorate
@@ -65,23 +122,31 @@ def describe(
 
 def document() -> dict[str, Any] | None:
     """The OpenAPI 3.1 document as plain data; None where drf-spectacular is not installed."""
-    if SchemaGenerator is None:
+    if not INSTALLED:
         return None
     from anonusers.conf import conf
     from anonusers.protocols.rest import urls
 
-    generator = SchemaGenerator(patterns=urls.described, api_version="1")
-    schema: dict[str, Any] = generator.get_schema(request=None, public=True)
+    # The patches are global to the process: never two threads at once.
+    with _patching, patched_settings(OURS):
+        schema: dict[str, Any] = SchemaGenerator(patterns=urls.described).get_schema(request=None, public=True)
     schema["info"] = {
         "title": "anonusers",
         "version": "1",
         "description": "Guest users that are real users: sign up with one call, promote later, keep the same sub.",
     }
-    schema.setdefault("components", {})["securitySchemes"] = {
+    for name, shape in schema["components"]["schemas"].items():
+        if name.endswith("Input"):
+            shape.pop("description", None)  # the docstring of a base class
+            shape["additionalProperties"] = False
+    schema["components"]["securitySchemes"] = {
         "bearer": {"type": "http", "scheme": "bearer", "description": "An access token."},
-        "cookie": {"type": "apiKey", "in": "cookie", "name": conf.COOKIE_NAME},
+        "cookie": {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": conf.COOKIE_NAME,
+            "description": f"The session cookie. Over https its name is `__Host-{conf.COOKIE_NAME}`, unless it is "
+            "shared by a domain. Unsafe methods must come from an origin of the project.",
+        },
     }
     return schema
-
-
-__all__ = ["AutoSchema", "describe", "document"] if SchemaGenerator else ["describe", "document"]

@@ -22,13 +22,19 @@ class SignupInput(StrictSerializer):
         required=False,
         default="",
         max_length=200,
-        help_text="A refresh token you hold already: the same guest goes on, and no new one is made.",
+        help_text="With the kind `token`. A refresh token you hold already: the same guest goes on, and no new one is "
+        "made.",
     )
+
+    def validate(self, attrs: Any) -> Any:
+        if attrs["refresh_token"] and attrs["kind"] != Session.Kind.TOKEN:
+            raise serializers.ValidationError({"refresh_token": ["goes with the kind token"]}, code="conflict")
+        return attrs
 
 
 class RefreshInput(StrictSerializer):
-    client_id = StrictCharField(max_length=100)
-    refresh_token = StrictCharField(max_length=200)
+    client_id = StrictCharField(max_length=100, help_text="The application that the token belongs to.")
+    refresh_token = StrictCharField(max_length=200, help_text="The newest one that you were given.")
 
 
 class LogoutInput(StrictSerializer):
@@ -85,7 +91,7 @@ class ProblemOutput(serializers.Serializer[Any]):
     status = serializers.IntegerField()
     detail = serializers.CharField()
     code = serializers.CharField(help_text="Stable; for programs.")
-    errors = ProblemCause(many=True, required=False)
+    errors = ProblemCause(many=True, required=False)  # type: ignore[assignment]
     tracking_id = serializers.CharField(required=False)
 
 

@@ -3,7 +3,7 @@
 from django.urls import path, re_path
 
 from anonusers.protocols.rest import views
-from anonusers.protocols.rest.reference import SchemaView, reference
+from anonusers.protocols.rest.reference import ReferenceView, SchemaView
 
 app_name = "rest"
 
@@ -17,7 +17,7 @@ described = [
 ]
 
 urlpatterns = [
-    path("api/v1/", reference, name="reference"),
+    path("api/v1/", ReferenceView.as_view(), name="reference"),
     path("api/v1/schema/", SchemaView.as_view(), name="schema"),
     *described,
     # Anything else below /api/ is answered in JSON, and never redirected to a path with a slash.

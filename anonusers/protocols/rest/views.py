@@ -4,6 +4,7 @@ import re
 import uuid
 
 from django.http import HttpResponse
+from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 
 from anonusers import credentials, sessions
@@ -14,8 +15,8 @@ from anonusers.protocols.base import ProtocolView, answer
 from anonusers.protocols.body import read_json, validated
 from anonusers.protocols.errors import BadRequest, EndpointNotFound
 from anonusers.protocols.rest import serializers as shapes
-from anonusers.protocols.rest.problems import render_problem
-from anonusers.protocols.rest.schema import AutoSchema, describe
+from anonusers.protocols.rest.problems import HIDDEN, render_problem
+from anonusers.protocols.rest.schema import INSTALLED, AutoSchema, describe
 from anonusers.signup import sign_up
 from anonusers.tokens import Issuer
 from anonusers.userinfo import userinfo
@@ -23,12 +24,24 @@ from anonusers.userinfo import userinfo
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{16,255}")
 
 
+def no_content() -> HttpResponse:
+    """204. What has no body has no content type either."""
+    response = HttpResponse(status=204, headers={"Cache-Control": "no-store"})
+    del response.headers["Content-Type"]
+    return response
+
+
 class NativeView(ProtocolView):
     # drf-spectacular's view inspector, without touching the host's REST_FRAMEWORK settings
-    schema = AutoSchema() if AutoSchema else None
+    schema = AutoSchema() if INSTALLED else None
 
     def render_error(self, error: AnonUsersError) -> HttpResponse:
         return render_problem(error)
+
+    def translate(self, exc: Exception) -> AnonUsersError:
+        # A fault of ours with a name is for the log, as any other: the client learns the number it has there.
+        hidden = isinstance(exc, AnonUsersError) and exc.code in HIDDEN
+        return super().translate(RuntimeError() if hidden else exc)
 
     @property
     def issuer(self) -> Issuer:
@@ -37,21 +50,39 @@ class NativeView(ProtocolView):
     def demand_session(self) -> Session:
         """The session of this request. What changes something on the strength of a cookie must come from our pages.
 
-        Raises: NotSignedIn, UntrustedOrigin.
+        Raises: NotSignedIn; UntrustedOrigin; UnknownProject.
         """
-        session = self.session()
+        session = self.session(cookie=False)
+        if session is None and credentials.cookie_name(self.http_request) in self.http_request.COOKIES:
+            if self.request.method not in ("GET", "HEAD"):
+                self.demand_trusted_origin()  # before the look-up, which notes that the session is in use
+            session = self.session(bearer=False)
         if session is None:
             raise NotSignedIn
-        if session.kind == Session.Kind.COOKIE and self.request.method != "GET":
-            self.demand_trusted_origin()
         return session
 
 
 class SignupView(NativeView):
     @describe(
+        name="signUp",
         request=shapes.SignupInput,
-        answers={200: shapes.SignupOutput, 201: shapes.SignupOutput},
-        errors=(400, 401, 403, 409, 415, 422, 429),
+        answers={
+            201: (shapes.SignupOutput, "A new guest, or the first answer again under the same Idempotency-Key."),
+            200: (shapes.SignupOutput, "The guest was here already."),
+        },
+        errors=(
+            "anonymous_users_disabled",
+            "application_type_not_allowed",
+            "idempotency_key_reused",
+            "idempotency_key_spent",
+            "invalid_token",
+            "public_signup_disabled",
+            "rate_limited",
+            "signup_vetoed",
+            "unknown_application",
+            "untrusted_origin",
+            "user_is_regular",
+        ),
         idempotency_key=True,
         authenticated=False,
     )
@@ -64,9 +95,9 @@ class SignupView(NativeView):
         """
         body = validated(shapes.SignupInput, read_json(self.http_request))
         application = self.application(body["client_id"])
-        current = self.current_guest(application, body)
         if body["kind"] == Session.Kind.COOKIE:
             self.demand_trusted_origin()
+        current = self.current_guest(application, body)
         signed_up = sign_up(
             project=application.project,
             application=application,
@@ -106,7 +137,11 @@ class SignupView(NativeView):
 
 
 class UserInfoView(NativeView):
-    @describe(answers={200: shapes.UserInfoOutput}, errors=(401,))
+    @describe(
+        name="getUserInfo",
+        answers={200: (shapes.UserInfoOutput, "The user and the session of this request.")},
+        errors=("not_signed_in",),
+    )
     def get(self, request: Request) -> HttpResponse:
         """Who am I?
 
@@ -118,9 +153,10 @@ class UserInfoView(NativeView):
 
 class RefreshView(NativeView):
     @describe(
+        name="refresh",
         request=shapes.RefreshInput,
-        answers={200: shapes.TokensOutput},
-        errors=(400, 401, 415),
+        answers={200: (shapes.TokensOutput, "New tokens.")},
+        errors=("invalid_token", "unknown_application"),
         authenticated=False,
     )
     def post(self, request: Request) -> HttpResponse:
@@ -138,7 +174,11 @@ class RefreshView(NativeView):
 
 
 class SessionsView(NativeView):
-    @describe(answers={200: shapes.SessionsOutput}, errors=(401,))
+    @describe(
+        name="listSessions",
+        answers={200: (shapes.SessionsOutput, "The live sessions.")},
+        errors=("not_signed_in",),
+    )
     def get(self, request: Request) -> HttpResponse:
         """List my sessions.
 
@@ -150,7 +190,12 @@ class SessionsView(NativeView):
 
 
 class SessionView(NativeView):
-    @describe(answers={204: None}, errors=(401, 403, 404))
+    @describe(
+        name="endSession",
+        answers={204: (None, "The session has ended. If it was this cookie's own, the cookie is cleared.")},
+        errors=("not_signed_in", "unknown_project", "unknown_session", "untrusted_origin"),
+        parameters={"session_id": "The `id` of a session as it is listed."},
+    )
     def delete(self, request: Request, session_id: uuid.UUID) -> HttpResponse:
         """End one of my sessions.
 
@@ -158,23 +203,29 @@ class SessionView(NativeView):
         """
         current = self.demand_session()
         sessions.revoke_session(end_user=current.end_user, session_id=session_id)
-        response = HttpResponse(status=204)
+        response = no_content()
         if session_id == current.id and current.kind == Session.Kind.COOKIE:
             credentials.clear_session_cookie(self.http_request, response)
         return response
 
 
 class LogoutView(NativeView):
-    @describe(request=shapes.LogoutInput, answers={204: None}, errors=(401, 403, 415))
+    @describe(
+        name="logOut",
+        request=shapes.LogoutInput,
+        answers={204: (None, "The session has ended. A cookie is cleared.")},
+        errors=("not_signed_in", "unknown_project", "untrusted_origin"),
+    )
     def post(self, request: Request) -> HttpResponse:
         """Log out.
 
-        Ends the session of this request. A guest without a key cannot come back: say so before.
+        Ends the session of this request. A guest who logs out cannot come back: say so before. The body is `{}` or
+        nothing.
         """
         validated(shapes.LogoutInput, read_json(self.http_request, empty_is_object=True))
         session = self.demand_session()
         sessions.end_session(session)
-        response = HttpResponse(status=204)
+        response = no_content()
         if session.kind == Session.Kind.COOKIE:
             credentials.clear_session_cookie(self.http_request, response)
         return response
@@ -183,5 +234,5 @@ class LogoutView(NativeView):
 class NotFoundView(NativeView):
     schema = None
 
-    def dispatch(self, *args: object, **kwargs: object) -> HttpResponse:  # type: ignore[override]
-        return self.finalize_response(None, self.handle_exception(EndpointNotFound()))  # type: ignore[return-value]
+    def dispatch(self, *args: object, **kwargs: object) -> HttpResponseBase:
+        return self.finalize_response(None, self.handle_exception(EndpointNotFound()))

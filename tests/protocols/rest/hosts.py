@@ -1,0 +1,26 @@
+"""What a host project may do to sign-ups, for ANONUSERS_ADAPTER."""
+
+from typing import Any
+
+from anonusers.adapters import Adapter
+from anonusers.errors import SignupVetoed
+
+
+class Closed(Adapter):
+    def is_open_for_signup(self, project: Any) -> bool:
+        return False
+
+
+class Vetoing(Adapter):
+    def pre_create(self, project: Any, application: Any) -> None:
+        raise SignupVetoed("Not today", "The fair is over.")
+
+
+class SilentlyVetoing(Adapter):
+    def pre_create(self, project: Any, application: Any) -> None:
+        raise SignupVetoed
+
+
+class Broken(Adapter):
+    def pre_create(self, project: Any, application: Any) -> None:
+        raise RuntimeError("a secret of the host")
