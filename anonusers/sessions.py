@@ -6,13 +6,23 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hmac import compare_digest
 
+from django.db.models import Model
 from django.utils import timezone
 
 from anonusers import events, tokens
 from anonusers.conf import conf
 from anonusers.errors import InvalidToken, ScopeTooWide, UnknownApplication, UnknownSession
 from anonusers.keys import key_ring, key_ring_of
-from anonusers.models import Application, EndUser, Project, Session, project_id_at
+from anonusers.models import (
+    Application,
+    EndUser,
+    Project,
+    Session,
+    insert_together,
+    project_id_at,
+    replace_refresh_hash,
+    session_at,
+)
 from anonusers.tokens import Issuer, RefreshToken
 from anonusers.userinfo import userinfo
 
@@ -49,9 +59,12 @@ def open_session(
     scope: str = "",
     user_agent: str = "",
     secret: RefreshToken | None = None,
-    for_new_user: bool = False,
+    new_user: tuple[Model, ...] = (),
 ) -> tuple[Session, RefreshToken]:
-    """A new session and the secret that leads to it: a refresh token, or the value of a cookie."""
+    """A new session and the secret that leads to it: a refresh token, or the value of a cookie.
+
+    `new_user` are the rows of a user who comes into being with it; they are inserted in the same statement.
+    """
     secret = secret or tokens.new_refresh_token(uuid.uuid4())
     now = timezone.now()
     session = Session(
@@ -66,8 +79,8 @@ def open_session(
         last_used_at=now,
         user_agent=_printable(user_agent),
     )
-    session.save(force_insert=True)
-    if not for_new_user:
+    insert_together(*new_user, session)
+    if not new_user:
         events.emit(events.Event("user.authenticated", end_user, session))
     return session, secret
 
@@ -191,9 +204,8 @@ def _live_session(host: str, session_id: uuid.UUID, kind: str) -> Session:
 
 def _open_session(host: str, session_id: uuid.UUID, kind: str) -> Session:
     """A session that was not ended; it may be asleep or expired under the settings of now."""
-    found = Session.objects.in_full().filter(pk=session_id, kind=kind, project_id=project_id_at(host), ended_at=None)
-    session = found.first()
-    if session is None:
+    session = session_at(host, session_id=session_id, kind=kind)
+    if session is None or session.ended_at is not None:
         raise InvalidToken
     return session
 
@@ -269,16 +281,15 @@ def _refresh(session: Session, presented: RefreshToken) -> RefreshToken | None:
         touch(session)
         return successor
     now = timezone.now()
-    current = Session.objects.filter(pk=session.pk, refresh_hash=presented.hash, ended_at=None)
     if session.application is not None and session.application.refresh_token_rotation_enabled:
         successor = presented.successor(key_ring(session.project).signing("HS256").private)
-        won = current.update(
-            refresh_hash=successor.hash,
-            refresh_generation=successor.generation,
-            rotated_at=now,
-            last_used_at=now,
-        )
-        if not won:
+        if not replace_refresh_hash(
+            session,
+            presented_hash=presented.hash,
+            successor_hash=successor.hash,
+            generation=successor.generation,
+            now=now,
+        ):
             raise _LostTheRace
         session.last_used_at = now
         return successor

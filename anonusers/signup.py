@@ -75,8 +75,6 @@ def sign_up(
             adapter.pre_create(project, application)
             sub = uuid.uuid4()
             end_user = EndUser(id=sub, project=project, user=adapter.create_guest(sub))
-            end_user.save(force_insert=True)
-            AnonymousIdentity(end_user=end_user).save(force_insert=True)
             session, _ = open_session(
                 end_user=end_user,
                 project=project,
@@ -85,7 +83,7 @@ def sign_up(
                 scope=scope,
                 user_agent=user_agent,
                 secret=secret,
-                for_new_user=True,
+                new_user=(end_user, AnonymousIdentity(end_user=end_user)),
             )
             events.emit(events.Event("user.created", end_user, session))
     except idempotency.Claimed:

@@ -2,8 +2,9 @@
 
 from anonusers.models.identities import AnonymousIdentity
 from anonusers.models.keys import SigningKey
-from anonusers.models.projects import Application, Project, ProjectDomain, domain_of, project_id_at
-from anonusers.models.sessions import OneTimeToken, Session
+from anonusers.models.projects import Application, Project, ProjectDomain, application_at, domain_of, project_id_at
+from anonusers.models.sessions import OneTimeToken, Session, replace_refresh_hash, session_at
+from anonusers.models.together import insert_together
 from anonusers.models.users import EndUser
 
 __all__ = [
@@ -15,6 +16,10 @@ __all__ = [
     "ProjectDomain",
     "Session",
     "SigningKey",
+    "application_at",
     "domain_of",
+    "insert_together",
     "project_id_at",
+    "replace_refresh_hash",
+    "session_at",
 ]

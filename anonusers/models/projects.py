@@ -15,6 +15,8 @@ from django.db.models import F, Q
 from django.db.models.functions import Length
 from django.utils.translation import gettext_lazy as _
 
+from anonusers.models.compiled import CompiledLookup, Parameter
+
 MINUTE, DAY = 60, 86_400
 LIFETIME_MAX = 10 * 365 * DAY
 YEAR = 364 * DAY  # Authgear's default: 52 weeks
@@ -192,9 +194,10 @@ def domain_of(host: str) -> str:
     return name.lower().rstrip(".")
 
 
-def project_id_at(host: str) -> models.Subquery:
+def project_id_at(host: str | Parameter) -> models.Subquery:
     """An SQL expression: the id of the project that serves `host`. It costs no statement of its own."""
-    named = ProjectDomain.objects.filter(domain__in=[domain_of(host), "*"])
+    domain = domain_of(host) if isinstance(host, str) else host
+    named = ProjectDomain.objects.filter(domain__in=[domain, "*"])
     return models.Subquery(named.order_by(Length("domain").desc()).values("project_id")[:1])
 
 
@@ -312,3 +315,16 @@ class Application(models.Model):
             )
         if problems:
             raise ValidationError(problems)
+
+
+def application_at(host: str, *, client_id: str) -> Application | None:
+    """The application with this client ID in the project that serves `host`, with its project: one statement."""
+    return _application_at.find(domain=domain_of(host), client_id=client_id)
+
+
+_application_at = CompiledLookup(
+    lambda: Application.objects.select_related("project").filter(
+        project_id=project_id_at(Parameter("domain", models.CharField())),
+        client_id=Parameter("client_id", models.CharField()),
+    )
+)

@@ -7,7 +7,8 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from anonusers.models.projects import Application, Project
+from anonusers.models.compiled import CompiledLookup, CompiledUpdate, Parameter
+from anonusers.models.projects import Application, Project, domain_of, project_id_at
 from anonusers.models.users import EndUser
 
 
@@ -95,6 +96,51 @@ class Session(models.Model):
             and getattr(self.end_user.user, "is_active", True)
             and now < self.expires_at
         )
+
+
+def session_at(host: str, *, session_id: uuid.UUID, kind: str) -> Session | None:
+    """A session of the project that serves `host`, `in_full()`: one statement."""
+    return _session_at.find(domain=domain_of(host), session_id=session_id, kind=kind)
+
+
+_session_at = CompiledLookup(
+    lambda: Session.objects.in_full().filter(
+        pk=Parameter("session_id", models.UUIDField()),
+        kind=Parameter("kind", models.CharField()),
+        project_id=project_id_at(Parameter("domain", models.CharField())),
+    )
+)
+
+
+def replace_refresh_hash(
+    session: Session, *, presented_hash: str, successor_hash: str, generation: int, now: datetime
+) -> bool:
+    """Put the successor in the place of the presented refresh token, where that is the current one of an open session.
+
+    One conditional UPDATE: False where another request was faster.
+    """
+    return bool(
+        _rotation.run(
+            session_id=session.pk,
+            presented_hash=presented_hash,
+            successor_hash=successor_hash,
+            generation=generation,
+            now=now,
+        )
+    )
+
+
+_rotation = CompiledUpdate(
+    lambda: Session.objects.filter(
+        pk=Parameter("session_id", models.UUIDField()),
+        refresh_hash=Parameter("presented_hash", models.CharField()),
+        ended_at=None,
+    ),
+    refresh_hash=Parameter("successor_hash", models.CharField()),
+    refresh_generation=Parameter("generation", models.PositiveIntegerField()),
+    rotated_at=Parameter("now", models.DateTimeField()),
+    last_used_at=Parameter("now", models.DateTimeField()),
+)
 
 
 class OneTimeToken(models.Model):

@@ -19,7 +19,7 @@ from rest_framework.views import APIView
 
 from anonusers import credentials
 from anonusers.errors import AnonUsersError, SealBroken, UnknownApplication, UnknownProject
-from anonusers.models import Application, Project, Session, project_id_at
+from anonusers.models import Application, Project, Session, application_at
 from anonusers.protocols import cors
 from anonusers.protocols.errors import (
     BadRequest,
@@ -109,11 +109,7 @@ class ProtocolView(APIView):
 
         Raises: UnknownApplication.
         """
-        application = (
-            Application.objects.select_related("project")
-            .filter(project_id=project_id_at(self.host), client_id=client_id)
-            .first()
-        )
+        application = application_at(self.host, client_id=client_id)
         # MariaDB compares without regard to case.
         if application is None or application.client_id != client_id:
             raise UnknownApplication

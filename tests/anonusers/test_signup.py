@@ -3,14 +3,14 @@
 from unittest import mock
 
 import pytest
-from django.contrib.auth import authenticate, get_user_model
+from django.contrib.auth import authenticate
 from django.contrib.auth.hashers import check_password
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 
 from anonusers import errors, limits
 from anonusers.adapters import Adapter
 from anonusers.limits import network_of, parse_budget
-from anonusers.models import AnonymousIdentity, EndUser, Session
+from anonusers.models import AnonymousIdentity, Session
 from anonusers.signup import sign_up
 from anonusers.userinfo import is_guest, userinfo
 from tests.conftest import make_application, row_counts
@@ -129,10 +129,16 @@ def test_the_host_can_refuse_a_sign_up_and_nothing_is_left_of_it(application, se
     assert row_counts() == before
 
 
-@pytest.mark.parametrize("model", [get_user_model(), EndUser, AnonymousIdentity, Session])
-def test_a_fault_at_any_write_leaves_nothing(application, model):
+@pytest.mark.parametrize("statement", ["auth_user", "anonusers_enduser", "anonusers_anonymousidentity", "_session"])
+def test_a_fault_at_any_write_leaves_nothing(application, statement):
     before = row_counts()
-    with mock.patch.object(model, "save", side_effect=RuntimeError), pytest.raises(RuntimeError):
+
+    def fail(execute, sql, params, many, context):
+        if "INSERT" in sql and statement in sql:
+            raise RuntimeError(statement)
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(fail), pytest.raises(RuntimeError):
         guest(application)
     assert row_counts() == before
 
