@@ -11,6 +11,7 @@ from django.db import models
 from django.utils.module_loading import import_string
 
 from anonusers.conf import conf
+from anonusers.login_ids import EMAIL, USERNAME, LoginIDValue
 from anonusers.models import Application, Project
 
 
@@ -36,6 +37,27 @@ class Adapter:
         user = model(**{model.USERNAME_FIELD: name}, password=UNUSABLE_PASSWORD_PREFIX + secrets.token_urlsafe(30))
         user.save(force_insert=True)
         return user
+
+    def fill(self, user: Any, login_id: LoginIDValue, *, verified: bool, password: str | None) -> None:
+        """Fill the row of AUTH_USER_MODEL when its guest is promoted, and save it.
+
+        `password` is a hash (`user.password`), or None. An address goes into the model's e-mail field, a user name
+        into USERNAME_FIELD if it is free there.
+        """
+        model = get_user_model()
+        changed = {"password"}
+        user.password = password or UNUSABLE_PASSWORD_PREFIX + secrets.token_urlsafe(30)
+        has_email_field = any(field.name == model.EMAIL_FIELD for field in model._meta.concrete_fields)
+        if login_id.type == EMAIL and has_email_field and model.EMAIL_FIELD != model.USERNAME_FIELD:
+            setattr(user, model.EMAIL_FIELD, login_id.value)
+            changed.add(model.EMAIL_FIELD)
+        wanted = EMAIL if model.EMAIL_FIELD == model.USERNAME_FIELD else USERNAME
+        if login_id.type == wanted:
+            manager = model._default_manager
+            if not manager.filter(**{model.USERNAME_FIELD: login_id.value}).exclude(pk=user.pk).exists():
+                setattr(user, model.USERNAME_FIELD, login_id.value)
+                changed.add(model.USERNAME_FIELD)
+        user.save(update_fields=sorted(changed))
 
 
 def get_adapter() -> Adapter:

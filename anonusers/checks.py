@@ -10,7 +10,18 @@ from django.utils.module_loading import import_string
 from anonusers.conf import Conf, conf
 from anonusers.limits import parse_budget
 
-BUDGETS = ("SIGNUP_PER_IP", "SIGNUP_PER_PROJECT", "PORTAL_LOGIN_PER_IP", "PORTAL_LOGIN_PER_NAME")
+BUDGETS = (
+    "SIGNUP_PER_IP",
+    "SIGNUP_PER_PROJECT",
+    "LOGIN_PER_IP",
+    "LOGIN_PER_ACCOUNT_AND_IP",
+    "LOGIN_PER_ACCOUNT",
+    "CODES_PER_MINUTE",
+    "CODES_PER_TARGET",
+    "CODES_PER_IP",
+    "PORTAL_LOGIN_PER_IP",
+    "PORTAL_LOGIN_PER_NAME",
+)
 
 
 @register(Tags.security)

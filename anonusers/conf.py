@@ -43,6 +43,30 @@ class Conf:
     SIGNUP_PER_PROJECT: str = "6000/m"
     """New guests in one project."""
 
+    LOGIN_PER_IP: str = "60/m"
+    """Log-in attempts of end users from one address."""
+
+    LOGIN_PER_ACCOUNT_AND_IP: str = "10/m"
+    """Log-in attempts at one account from one address."""
+
+    LOGIN_PER_ACCOUNT: str = "100/h"
+    """Log-in attempts at one account from anywhere."""
+
+    CODES_PER_MINUTE: str = "1/m"
+    """Codes and links sent to one login ID: the pause between two of them."""
+
+    CODES_PER_TARGET: str = "10/h"
+    """Codes and links sent to one login ID."""
+
+    CODES_PER_IP: str = "60/h"
+    """Codes and links asked for from one address."""
+
+    HASHES_IN_FLIGHT: int = 4
+    """How many passwords one process hashes at once."""
+
+    PHONE_SENDER: str = "anonusers.promotion.phone_code.console_sender"
+    """Dotted path of a callable `(*, to, text)` that sends a text message."""
+
     PORTAL_LOGIN_PER_IP: str = "10/m"
     """Sign-in attempts of operators from one address."""
 

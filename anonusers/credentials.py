@@ -67,6 +67,25 @@ def cookie_name(request: HttpRequest) -> str:
     return f"{prefix}{conf.COOKIE_NAME}"
 
 
+APP_SESSION = "app_session"
+
+
+def app_session(request: HttpRequest) -> Session | None:
+    """The application's live session that vouches for this browser (`open(Page.Settings)`), None without one."""
+    value = request.COOKIES.get(APP_SESSION)
+    if not value:
+        return None
+    try:
+        return sessions.find_by_app_session(host=request.get_host(), value=value)
+    except InvalidToken:
+        return None
+
+
+def set_app_session_cookie(request: HttpRequest, response: HttpResponse, value: str) -> None:
+    """Until the browser closes; it is worth nothing once the application's session ends."""
+    response.set_cookie(APP_SESSION, value, secure=request.is_secure(), httponly=True, samesite="Lax")
+
+
 def set_session_cookie(request: HttpRequest, response: HttpResponse, session: Session, value: str) -> None:
     """Hand a cookie session over. `same_site_strict` only tells a same-site navigation from a cross-site one."""
     common: dict[str, Any] = {

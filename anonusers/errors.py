@@ -128,6 +128,96 @@ class SealBroken(AnonUsersError):
     code = "seal_broken"
 
 
+class InvalidLoginID(AnonUsersError):
+    """This is not a valid login ID."""
+
+    code = "invalid_login_id"
+    SAYS = {
+        "email": "This is not an e-mail address we can send to.",
+        "phone": "This is not a phone number. Write it with the country code, like +49 30 1234567.",
+        "username": "A user name has 3 to 40 letters, digits, dots, hyphens or underscores.",
+    }
+
+    def __init__(self, type: str = "", message: str | None = None) -> None:
+        super().__init__(message or self.SAYS.get(type))
+        self.type = type
+
+
+class LoginIDNotAllowed(AnonUsersError):
+    """This kind of login ID is not used here."""
+
+    code = "login_id_not_allowed"
+
+
+class LoginIDTaken(AnonUsersError):
+    """Somebody uses this login ID already."""
+
+    code = "login_id_taken"
+
+
+class WeakPassword(AnonUsersError):
+    """This password is too easy to guess."""
+
+    code = "weak_password"
+
+    def __init__(self, reasons: list[str]) -> None:
+        super().__init__(" ".join(reasons) or None)
+        self.reasons = reasons
+
+
+class CodeWrong(AnonUsersError):
+    """This code is not right."""
+
+    code = "code_wrong"
+
+    def __init__(self, tries_left: int) -> None:
+        super().__init__()
+        self.tries_left = tries_left
+
+
+class CodeExpired(AnonUsersError):
+    """This code is not valid any more. Ask for a new one."""
+
+    code = "code_expired"
+
+
+class CodeNotSent(AnonUsersError):
+    """The code could not be sent. Nothing was lost; try again in a moment."""
+
+    code = "code_not_sent"
+
+
+class FlowGone(AnonUsersError):
+    """This step is not valid any more: it has expired, was done, or belongs to somebody else. Start again."""
+
+    code = "flow_gone"
+
+
+class GuestGone(AnonUsersError):
+    """This guest account was disabled or deleted."""
+
+    code = "guest_gone"
+
+
+class UserDisabled(AnonUsersError):
+    """This account is disabled."""
+
+    code = "user_disabled"
+
+
+class CredentialsWrong(AnonUsersError):
+    """The login ID or the password is wrong."""
+
+    code = "credentials_wrong"
+
+
+class Busy(AnonUsersError):
+    """Too much is going on at once. Try again in a moment."""
+
+    code = "busy"
+    retry_after = 2  # seconds
+
+
 class InvalidProjectFile(AnonUsersError):
     """The project file is not valid."""
 

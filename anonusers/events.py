@@ -16,13 +16,17 @@ from anonusers.models import EndUser, Session
 
 user_created = Signal()
 """A guest came into being."""
+user_anonymous_promoted = Signal()
+"""A guest became a regular user with the same id; or, with `details["anonymous_user"]`, proved to be an account that
+existed before, which is `event.end_user` then."""
 user_authenticated = Signal()
 """An existing end user signed in: a new session was opened for them."""
 user_signed_out = Signal()
-"""A session was ended by its user, by a token revocation, or because an old refresh token came back."""
+"""A session was ended by its user, by a token revocation, or because an old token or code came back."""
 
 SIGNALS = {
     "user.created": user_created,
+    "user.anonymous.promoted": user_anonymous_promoted,
     "user.authenticated": user_authenticated,
     "user.signed_out": user_signed_out,
 }

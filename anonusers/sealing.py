@@ -32,6 +32,12 @@ def unseal(sealed: str, *, purpose: str) -> str:
         raise SealBroken from None
 
 
+def derive(purpose: str) -> bytes:
+    """A key of 32 bytes for this purpose, from the first configured secret; for MACs of short-lived things."""
+    secrets = conf.ENCRYPTION_KEYS or [settings.SECRET_KEY]
+    return base64.urlsafe_b64decode(_derived(secrets[0], purpose))
+
+
 def _fernet(purpose: str) -> MultiFernet:
     secrets = conf.ENCRYPTION_KEYS or [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
     return MultiFernet([Fernet(_derived(secret, purpose)) for secret in secrets])

@@ -32,6 +32,9 @@ ROTATION_GRACE = 30
 """Seconds in which the direct parent of a refresh token still leads to the same successor: a lost answer or a second
 tab must not log a guest out, who has no other way back (RFC 9700 §4.14)."""
 
+VOUCHER_LIFETIME = 3600
+"""Seconds that a browser may use the settings page on the strength of an application's session."""
+
 TOUCH_EVERY = 60
 """Seconds between two writes of a session's last use."""
 
@@ -58,12 +61,16 @@ def open_session(
     kind: str,
     scope: str = "",
     user_agent: str = "",
+    authenticated_at: datetime | None = None,
+    amr: str = "",
     secret: RefreshToken | None = None,
     new_user: tuple[Model, ...] = (),
+    announce: bool = True,
 ) -> tuple[Session, RefreshToken]:
     """A new session and the secret that leads to it: a refresh token, or the value of a cookie.
 
-    `new_user` are the rows of a user who comes into being with it; they are inserted in the same statement.
+    `new_user` are the rows of a user who comes into being with it; they are inserted in the same statement. Not to
+    `announce` it: it goes on with what a promotion has told already.
     """
     secret = secret or tokens.new_refresh_token(uuid.uuid4())
     now = timezone.now()
@@ -77,10 +84,12 @@ def open_session(
         refresh_hash=secret.hash,
         created_at=now,
         last_used_at=now,
+        authenticated_at=authenticated_at,
+        amr=amr,
         user_agent=_printable(user_agent),
     )
     insert_together(*new_user, session)
-    if not new_user:
+    if announce and not new_user:
         events.emit(events.Event("user.authenticated", end_user, session))
     return session, secret
 
@@ -91,6 +100,7 @@ def mint_tokens(
     issuer: Issuer,
     refresh_token: RefreshToken | None = None,
     with_id_token: bool = False,
+    nonce: str | None = None,
 ) -> Tokens:
     """An access token for a session, and what else is asked for. No statement where the session came `in_full()`."""
     now = timezone.now()
@@ -109,7 +119,8 @@ def mint_tokens(
             sub=str(session.end_user_id),
             client_id=application.client_id,
             scope=session.scope,
-            auth_time=session.created_at,
+            auth_time=session.auth_time,
+            amr=session.amr,
             now=now,
             lifetime=lifetime,
             user_claims=issuer.user_claims(userinfo(session.end_user)),
@@ -121,11 +132,11 @@ def mint_tokens(
         access_token=access_token,
         expires_in=lifetime,
         refresh_token=str(refresh_token) if refresh_token else None,
-        id_token=mint_id_token(session, application=application, issuer=issuer) if with_id_token else None,
+        id_token=mint_id_token(session, application=application, issuer=issuer, nonce=nonce) if with_id_token else None,
     )
 
 
-def mint_id_token(session: Session, *, application: Application, issuer: Issuer) -> str:
+def mint_id_token(session: Session, *, application: Application, issuer: Issuer, nonce: str | None = None) -> str:
     """An ID token that tells `application` who the user of this session is."""
     return tokens.mint_id_token(
         key_ring(session.project),
@@ -134,7 +145,9 @@ def mint_id_token(session: Session, *, application: Application, issuer: Issuer)
         client_id=application.client_id,
         sub=str(session.end_user_id),
         sid=issuer.sid(session),
-        auth_time=session.created_at,
+        auth_time=session.auth_time,
+        amr=session.amr,
+        nonce=nonce,
         now=timezone.now(),
         user_claims=issuer.user_claims(userinfo(session.end_user)),
     )
@@ -167,6 +180,24 @@ def find_by_access_token(*, host: str, origin: str, token: str) -> Session:
     return session
 
 
+def vouch(session: Session) -> str:
+    """What a browser gets that an application's session vouches for: nothing is stored, it ends with the session."""
+    ring = key_ring(session.project)
+    return tokens.mint_voucher(ring, session_id=session.id, now=timezone.now(), lifetime=VOUCHER_LIFETIME)
+
+
+def find_by_app_session(*, host: str, value: str) -> Session:
+    """The live session that vouches for a browser.
+
+    Raises: InvalidToken.
+    """
+    session = _live_session(host, tokens.unverified_session_id(value), Session.Kind.TOKEN)
+    if tokens.read_voucher(key_ring(session.project), value, now=timezone.now()) != session.id:
+        raise InvalidToken
+    touch(session)
+    return session
+
+
 def read_access_token(*, origin: str, token: str) -> tokens.AccessClaims | None:
     """The claims of a JWT access token by its signature alone; None where only the database can tell.
 
@@ -180,14 +211,14 @@ def read_access_token(*, origin: str, token: str) -> tokens.AccessClaims | None:
     return tokens.read_access_token(ring, token, origin=origin, now=timezone.now())
 
 
-def find_by_refresh_token(*, host: str, client_id: str, refresh_token: str) -> Session:
+def find_by_refresh_token(*, host: str, refresh_token: str, client_id: str | None = None) -> Session:
     """The live session of a refresh token, without rotating it. A token that was rotated away ends its session.
 
-    Raises: InvalidToken, also for a token of another application.
+    Raises: InvalidToken, also for a token of another application than `client_id`.
     """
     presented = tokens.parse_refresh_token(refresh_token)
     session = _live_session(host, presented.session_id, Session.Kind.TOKEN)
-    if session.application is None or session.application.client_id != client_id:
+    if client_id is not None and (session.application is None or session.application.client_id != client_id):
         raise InvalidToken
     if not compare_digest(presented.hash, session.refresh_hash):
         _successor_within_grace(session, presented)
@@ -331,7 +362,7 @@ def list_sessions(end_user: EndUser) -> list[Session]:
 def end_session(session: Session, *, reason: str = "signed_out", now: datetime | None = None) -> bool:
     """End a session with all its tokens, at once. False when it had ended before.
 
-    `reason` is `signed_out`, `revoked` or `refresh_token_reused`.
+    `reason` is `signed_out`, `revoked`, `refresh_token_reused` or `authorization_code_reused`.
     """
     now = now or timezone.now()
     if not Session.objects.filter(pk=session.pk, ended_at=None).update(ended_at=now):

@@ -143,6 +143,7 @@ def mint_access_token(
     now: datetime,
     lifetime: int,
     user_claims: Mapping[str, Any],
+    amr: str = "",
 ) -> str:
     """A JWT access token (RFC 9068), signed ES256."""
     key = ring.signing("ES256")
@@ -158,6 +159,7 @@ def mint_access_token(
         "auth_time": int(auth_time.timestamp()),
         "sid": str(session_id),
         "sub": sub,
+        **({"amr": amr.split()} if amr else {}),
         **user_claims,
     }
     return jwt.encode(claims, key.private, "ES256", headers={"kid": key.kid, "typ": ACCESS_TOKEN_TYPE})
@@ -168,8 +170,23 @@ def mint_opaque_access_token(ring: KeyRing, *, session_id: uuid.UUID, now: datet
 
     Nothing is stored; the session's row is asked at each use.
     """
-    body = session_id.bytes + struct.pack(">I", int(now.timestamp()) + lifetime) + secrets.token_bytes(8)
-    return _b64(body + _opaque_mac(ring.signing("HS256").private, body))
+    return _mint_opaque(ring, OPAQUE_ACCESS_TOKEN, session_id, int(now.timestamp()) + lifetime)
+
+
+def mint_voucher(ring: KeyRing, *, session_id: uuid.UUID, now: datetime, lifetime: int) -> str:
+    """A cookie's value for a browser that a session vouches for. It opens no other door."""
+    return _mint_opaque(ring, VOUCHER, session_id, int(now.timestamp()) + lifetime)
+
+
+def read_voucher(ring: KeyRing, value: str, *, now: datetime) -> uuid.UUID:
+    """The session that vouches.
+
+    Raises: InvalidToken.
+    """
+    claims = _read_opaque(ring, VOUCHER, value)
+    if now.timestamp() >= claims.expires_at:
+        raise InvalidToken
+    return claims.session_id
 
 
 def unverified_session_id(token: str) -> uuid.UUID:
@@ -208,7 +225,9 @@ def read_access_token(ring: KeyRing, token: str, *, origin: str, now: datetime) 
     digest = hashlib.sha256(f"{origin} {token}".encode("utf-8", "surrogatepass")).digest()
     claims = ring._verified.get(digest)
     if claims is None:
-        claims = _read_jwt(ring, token, origin) if token.count(".") == 2 else _read_opaque(ring, token)
+        claims = (
+            _read_jwt(ring, token, origin) if token.count(".") == 2 else _read_opaque(ring, OPAQUE_ACCESS_TOKEN, token)
+        )
         if len(ring._verified) >= VERIFIED_TOKENS_REMEMBERED:
             ring._verified.clear()
         ring._verified[digest] = claims
@@ -236,19 +255,27 @@ def _read_jwt(ring: KeyRing, token: str, origin: str) -> AccessClaims:
         raise InvalidToken from None
 
 
-def _read_opaque(ring: KeyRing, token: str) -> AccessClaims:
+OPAQUE_ACCESS_TOKEN, VOUCHER = b"opaque access token:", b"app session:"
+
+
+def _mint_opaque(ring: KeyRing, purpose: bytes, session_id: uuid.UUID, expires_at: int) -> str:
+    body = session_id.bytes + struct.pack(">I", expires_at) + secrets.token_bytes(8)
+    return _b64(body + _opaque_mac(ring.signing("HS256").private, purpose, body))
+
+
+def _read_opaque(ring: KeyRing, purpose: bytes, token: str) -> AccessClaims:
     try:
         raw = _unb64(token)
     except ValueError:
         raise InvalidToken from None
     body, mac = raw[:28], raw[28:]
-    if len(raw) != 48 or not any(hmac.compare_digest(mac, _opaque_mac(key, body)) for key in ring.secrets()):
+    if len(raw) != 48 or not any(hmac.compare_digest(mac, _opaque_mac(key, purpose, body)) for key in ring.secrets()):
         raise InvalidToken
     return AccessClaims(uuid.UUID(bytes=body[:16]), struct.unpack(">I", body[16:20])[0])
 
 
-def _opaque_mac(key: bytes, body: bytes) -> bytes:
-    return hmac.digest(key, b"opaque access token:" + body, "sha256")[:20]
+def _opaque_mac(key: bytes, purpose: bytes, body: bytes) -> bytes:
+    return hmac.digest(key, purpose + body, "sha256")[:20]
 
 
 # --- ID tokens ------------------------------------------------------------------------------------
@@ -265,6 +292,8 @@ def mint_id_token(
     auth_time: datetime,
     now: datetime,
     user_claims: Mapping[str, Any],
+    amr: str = "",
+    nonce: str | None = None,
 ) -> str:
     """An OpenID Connect ID token, good for five minutes."""
     key = ring.signing(algorithm)
@@ -277,6 +306,8 @@ def mint_id_token(
         "auth_time": int(auth_time.timestamp()),
         "sid": sid,
         "sub": sub,
+        **({"amr": amr.split()} if amr else {}),
+        **({"nonce": nonce} if nonce else {}),
         **user_claims,
     }
     return jwt.encode(claims, key.private, algorithm, headers={"kid": key.kid})

@@ -1,12 +1,22 @@
 """The facts about an end user, in the words of the domain; each door says them in its own."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import ObjectDoesNotExist
 
-from anonusers.models import EndUser
+from anonusers.models import EndUser, LoginID
+
+
+@dataclass(frozen=True)
+class LoginIDInfo:
+    """`type` is email, phone or username."""
+
+    type: str
+    value: str
+    verified: bool
+    created_at: datetime
 
 
 @dataclass(frozen=True)
@@ -17,18 +27,34 @@ class UserInfo:
     can_reauthenticate: bool
     created_at: datetime
     anonymous_since: datetime | None  # when the anonymous identity was made
+    has_password: bool = False
+    login_ids: tuple[LoginIDInfo, ...] = field(default=())
+
+    def first(self, type: str) -> LoginIDInfo | None:
+        return next((login_id for login_id in self.login_ids if login_id.type == type), None)
 
 
 def userinfo(end_user: EndUser) -> UserInfo:
-    """What is known of an end user. Costs no statement if the identity was joined (`Session.objects.in_full()`)."""
+    """What is known of an end user. For a guest it costs no statement if the identity was joined
+    (`Session.objects.in_full()`), for a regular user one."""
+    if end_user.is_guest:
+        # A guest is never verified and has nothing to authenticate again with.
+        since = end_user.anonymous_identity.created_at
+        return UserInfo(str(end_user.id), True, False, False, end_user.created_at, since)
+    login_ids = tuple(
+        LoginIDInfo(row.type, row.value, row.verified_at is not None, row.created_at)
+        for row in end_user.login_ids.order_by("created_at", "pk")
+    )
+    has_password = bool(end_user.user.has_usable_password())
     return UserInfo(
         sub=str(end_user.id),
-        is_anonymous=end_user.is_guest,
-        # A guest is never verified and has nothing to authenticate again with.
-        is_verified=False,
-        can_reauthenticate=False,
+        is_anonymous=False,
+        is_verified=any(login_id.verified for login_id in login_ids),
+        can_reauthenticate=has_password or any(login_id.type != LoginID.Type.USERNAME for login_id in login_ids),
         created_at=end_user.created_at,
-        anonymous_since=end_user.anonymous_identity.created_at if end_user.is_guest else None,
+        anonymous_since=None,
+        has_password=has_password,
+        login_ids=login_ids,
     )
 
 

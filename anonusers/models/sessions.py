@@ -37,6 +37,8 @@ class Session(models.Model):
     created_at = models.DateTimeField()
     last_used_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True, blank=True)
+    authenticated_at = models.DateTimeField(null=True, blank=True)
+    amr = models.CharField(max_length=40, blank=True)
     user_agent = models.CharField(max_length=200, blank=True)
 
     objects = SessionQuerySet.as_manager()
@@ -54,6 +56,11 @@ class Session(models.Model):
 
     def __str__(self) -> str:
         return str(self.id)
+
+    @property
+    def auth_time(self) -> datetime:
+        """When the user proved who they are: before the session began where another session vouched for them."""
+        return self.authenticated_at or self.created_at
 
     @property
     def lifetime(self) -> int:
@@ -148,13 +155,24 @@ class OneTimeToken(models.Model):
 
     class Purpose(models.TextChoices):
         IDEMPOTENCY_KEY = "idempotency_key", _("Idempotency key")
+        PROMOTION_CODE = "promotion_code", _("Promotion code")
+        PENDING_PROMOTION = "pending_promotion", _("Pending promotion")
+        PENDING_LOGIN = "pending_login", _("Pending login")
+        PENDING_LOGIN_ID = "pending_login_id", _("Pending login ID")
+        PASSWORD_RESET = "password_reset", _("Password reset")
+        AUTHORIZATION_CODE = "authorization_code", _("Authorization code")
+        APP_SESSION_TOKEN = "app_session_token", _("App session token")
 
     project = models.ForeignKey(Project, models.CASCADE, related_name="one_time_tokens")
     purpose = models.CharField(max_length=30, choices=Purpose)
     token_hash = models.CharField(max_length=64)
+    end_user = models.ForeignKey(EndUser, models.CASCADE, null=True, blank=True, related_name="one_time_tokens")
+    application = models.ForeignKey(Application, models.CASCADE, null=True, blank=True, related_name="+")
     payload = models.JSONField(default=dict)
+    attempts = models.PositiveSmallIntegerField(default=0)
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(db_index=True)
+    used_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         verbose_name = _("one-time token")

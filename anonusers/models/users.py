@@ -7,6 +7,7 @@ from django.core.exceptions import ObjectDoesNotExist
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from anonusers.login_ids import TYPES
 from anonusers.models.projects import Project
 
 
@@ -33,3 +34,31 @@ class EndUser(models.Model):
             return self.anonymous_identity is not None
         except ObjectDoesNotExist:
             return False
+
+
+class LoginID(models.Model):
+    """What a regular user signs in with. `key` makes it unique in a project, however it is spelled."""
+
+    class Type(models.TextChoices):
+        EMAIL = "email", _("E-mail address")
+        PHONE = "phone", _("Phone number")
+        USERNAME = "username", _("User name")
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="login_ids_taken", db_index=False)
+    end_user = models.ForeignKey(EndUser, models.CASCADE, related_name="login_ids")
+    type = models.CharField(max_length=8, choices=Type)
+    value = models.CharField(max_length=254)
+    key = models.CharField(max_length=64)
+    verified_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("login ID")
+        verbose_name_plural = _("login IDs")
+        constraints = [
+            models.UniqueConstraint(fields=["project", "key"], name="anonusers_loginid_key"),
+            models.CheckConstraint(condition=models.Q(type__in=TYPES), name="anonusers_loginid_type"),
+        ]
+
+    def __str__(self) -> str:
+        return self.value

@@ -79,6 +79,8 @@ class StrictSerializer(serializers.Serializer[Any]):
     """A serializer that refuses unknown keys. DRF drops them silently."""
 
     def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, dict):  # of a nested one; the outermost is seen to by validated()
+            raise serializers.ValidationError("must be an object", code="invalid")
         unknown = [key for key in data if key not in self.fields]
         if unknown:
             raise serializers.ValidationError({key: ["is not a known key"] for key in unknown}, code="unknown")
@@ -118,20 +120,29 @@ def validated(serializer: type[StrictSerializer], data: Any) -> dict[str, Any]:
         return dict(_reader(serializer).run_validation(data))
     except serializers.ValidationError as error:
         refused: Any = error.detail
+    raise ValidationFailed(_causes("", refused))
+
+
+def _causes(parent: str, refused: dict[str, Any]) -> list[Cause]:
+    """What DRF says is wrong with an object, and with those in it; what is missing comes first."""
     missing: list[str] = []
-    causes = []
+    causes: list[Cause] = []
     for name, problems in refused.items():
+        whole = name == api_settings.NON_FIELD_ERRORS_KEY
+        pointer = parent if whole else f"{parent}/{name.replace('~', '~0').replace('/', '~1')}"
+        if isinstance(problems, dict):
+            causes += _causes(pointer, problems)
+            continue
         for problem in problems if isinstance(problems, list) else [problems]:
             kind = KINDS.get(getattr(problem, "code", ""), "general")
             if kind == "required":
                 missing.append(name)
             else:
-                whole = name == api_settings.NON_FIELD_ERRORS_KEY
-                pointer = "" if whole else "/" + name.replace("~", "~0").replace("/", "~1")
                 causes.append(Cause(pointer, kind, str(problem)))
     if missing:
-        causes.insert(0, Cause("", "required", f"missing: {', '.join(sorted(missing))}", {"missing": sorted(missing)}))
-    raise ValidationFailed(causes)
+        words = f"missing: {', '.join(sorted(missing))}"
+        causes.insert(0, Cause(parent, "required", words, {"missing": sorted(missing)}))
+    return causes
 
 
 @cache

@@ -97,3 +97,19 @@ class Unexpected(AnonUsersError):
     def __init__(self, tracking_id: str) -> None:
         super().__init__()
         self.tracking_id = tracking_id
+
+
+class RefreshTokenRefused(AnonUsersError):
+    """The refresh token is not valid (any more)."""
+
+    code = "refresh_token_refused"
+
+    def __init__(self, message: str | None = None, *, session_is_gone: bool = False) -> None:
+        super().__init__(message)
+        self.session_is_gone = session_is_gone
+
+
+class AuthorizationCodeRefused(AnonUsersError):
+    """The authorization code is not valid (any more)."""
+
+    code = "authorization_code_refused"

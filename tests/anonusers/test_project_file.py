@@ -725,7 +725,7 @@ def test_the_demo_project_is_valid_and_has_guests(apply):
 
     assert (applied.project.slug, applied.project.name) == ("guestbook", "Guestbook")
     assert applied.project.anonymous_users_enabled is True
-    assert (applied.project.login_ids, applied.project.verify) == (["email"], [])
+    assert (applied.project.login_ids, applied.project.verify) == (["email", "username"], [])
     assert set(applied.project.domains.values_list("domain", flat=True)) == {"localhost", "127.0.0.1"}
     assert applied.project.application_origins == ["http://localhost:8000"]
     assert set(applied.project.applications.values_list("client_id", "type")) == {

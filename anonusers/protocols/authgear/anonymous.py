@@ -10,7 +10,6 @@ from anonusers.protocols.authgear import wire
 from anonusers.protocols.authgear.base import ApiView
 from anonusers.protocols.base import answer
 from anonusers.protocols.body import read_json, validated
-from anonusers.protocols.errors import UntrustedOrigin
 from anonusers.signup import SignedUp, sign_up
 
 
@@ -24,10 +23,7 @@ class SignupView(ApiView):
     def by_cookie(self) -> HttpResponse:
         # Only the session cookie counts here; client_id is not looked at.
         current = self.session(bearer=False)
-        if self.http_request.headers.get("Sec-Fetch-Site") == "cross-site":
-            origin = self.http_request.headers.get("Origin", "")
-            if not self.project.allows_origin(origin):
-                raise UntrustedOrigin
+        self.demand_listed_origin()
         signed_up = self.sign_up(None, Session.Kind.COOKIE, current)
         response = answer({"result": {}})
         if signed_up.secret:

@@ -1,9 +1,9 @@
 """GET|POST /oauth2/end_session (OpenID Connect RP-Initiated Logout 1.0)."""
 
 from collections.abc import Mapping
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import urlencode
 
-from django.http import HttpResponse, HttpResponseRedirect
+from django.http import HttpResponse
 from django.urls import reverse
 from rest_framework.request import Request
 
@@ -13,6 +13,7 @@ from anonusers.keys import key_ring
 from anonusers.models import Application, Session
 from anonusers.protocols.authgear import wire
 from anonusers.protocols.authgear.base import OAuthView
+from anonusers.protocols.authgear.redirects import see_other, with_query
 from anonusers.protocols.body import read_form
 
 
@@ -26,8 +27,8 @@ class EndSessionView(OAuthView):
         if session is not None and not self.is_surely_meant(session, str(parameters.get("id_token_hint", ""))):
             # The page comes back here when the session is over; RFC 9700 §4.12: 303, never 307.
             again = urlencode({"next": f"{self.http_request.path}?{urlencode(parameters)}"})
-            return _see_other(f"{reverse('anonusers:pages:logout')}?{again}")
-        response = _see_other(self.destination(parameters))
+            return see_other(f"{reverse('anonusers:pages:logout')}?{again}")
+        response = see_other(self.destination(parameters))
         if session is not None:
             sessions.end_session(session)
         if credentials.cookie_name(self.http_request) in self.http_request.COOKIES:
@@ -37,7 +38,7 @@ class EndSessionView(OAuthView):
     def post(self, request: Request) -> HttpResponse:
         """Ask again by GET: a cross-site POST comes without our SameSite=Lax cookie, the GET after it brings it."""
         parameters = {**self.http_request.GET.dict(), **read_form(self.http_request)}
-        return _see_other(f"{self.http_request.path}?{urlencode(parameters)}")
+        return see_other(f"{self.http_request.path}?{urlencode(parameters)}")
 
     def is_surely_meant(self, session: Session, id_token_hint: str) -> bool:
         if self.http_request.method == "HEAD":
@@ -58,31 +59,9 @@ class EndSessionView(OAuthView):
         uri = str(parameters.get("post_logout_redirect_uri", ""))
         if uri and self.is_registered(uri):
             state = parameters.get("state")
-            return _with_query(uri, {"state": str(state)}) if state else uri
+            return with_query(uri, {"state": str(state)}) if state else uri
         return reverse("anonusers:pages:logged-out")
 
     def is_registered(self, uri: str) -> bool:
         lists = Application.objects.filter(project=self.project).values_list("post_logout_redirect_uris", flat=True)
         return any(uri in uris for uris in lists)  # byte for byte (RFC 9700 §2.1)
-
-
-class AnySchemeRedirect(HttpResponseRedirect):
-    """Native applications register schemes of their own; the URI was compared with the registered ones."""
-
-    status_code = 303
-
-    def __init__(self, redirect_to: str) -> None:
-        self.allowed_schemes = [urlsplit(redirect_to).scheme or "https"]
-        super().__init__(redirect_to)
-
-
-def _see_other(uri: str) -> HttpResponse:
-    response = AnySchemeRedirect(uri)
-    response.headers["Cache-Control"] = "no-store"
-    return response
-
-
-def _with_query(uri: str, more: dict[str, str]) -> str:
-    parts = urlsplit(uri)
-    query = urlencode([*parse_qsl(parts.query, keep_blank_values=True), *more.items()])
-    return urlunsplit(parts._replace(query=query))

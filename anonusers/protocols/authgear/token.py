@@ -6,7 +6,8 @@ from typing import Any
 from django.http import HttpResponse
 from rest_framework.request import Request
 
-from anonusers import sessions
+from anonusers import credentials, sessions
+from anonusers.codegrant import exchange_code
 from anonusers.errors import (
     ApplicationTypeNotAllowed,
     ClientSecretRequired,
@@ -20,7 +21,7 @@ from anonusers.protocols.authgear import wire
 from anonusers.protocols.authgear.base import OAuthView
 from anonusers.protocols.base import answer
 from anonusers.protocols.body import read_form
-from anonusers.protocols.errors import BadRequest, UnsupportedGrantType
+from anonusers.protocols.errors import AuthorizationCodeRefused, BadRequest, UnsupportedGrantType
 
 NO_CACHE = {"Pragma": "no-cache"}  # RFC 6749 §5.1, beside no-store
 
@@ -29,6 +30,7 @@ class TokenView(OAuthView):
     def post(self, request: Request) -> HttpResponse:
         form = read_form(self.http_request)
         grants: dict[str, Callable[[dict[str, str]], dict[str, Any]]] = {
+            "authorization_code": self.authorization_code,
             "refresh_token": self.refresh_token,
             wire.GRANT_ID_TOKEN: self.id_token,
         }
@@ -38,6 +40,27 @@ class TokenView(OAuthView):
         if grant is None:
             raise UnsupportedGrantType
         return answer(grant(form), headers=NO_CACHE)
+
+    def authorization_code(self, form: dict[str, str]) -> dict[str, Any]:
+        application = self.application(form.get("client_id", ""))
+        self.demand_public_client(application, form)
+        if not form.get("code"):
+            raise BadRequest("code is required")
+        try:
+            tokens = exchange_code(
+                host=self.host,
+                application=application,
+                code=form["code"],
+                redirect_uri=form.get("redirect_uri", ""),
+                code_verifier=form.get("code_verifier", ""),
+                issuer=self.issuer,
+                user_agent=credentials.user_agent_of(self.http_request),
+            )
+        except InvalidToken:
+            if not form.get("code_verifier"):  # the code is burnt all the same
+                raise BadRequest("PKCE code verifier is required") from None
+            raise AuthorizationCodeRefused from None
+        return wire.render_tokens(tokens)
 
     def refresh_token(self, form: dict[str, str]) -> dict[str, Any]:
         if not form.get("client_id"):

@@ -14,7 +14,7 @@ INVALID_SESSION = {"error": "invalid_grant", "error_description": "invalid sessi
 
 class UserInfoView(OAuthView):
     def get(self, request: Request) -> HttpResponse:
-        session = self.session()
+        session = self.session(voucher=True)
         if session is None:
             # This exact `error` makes the SDKs drop a dead session.
             challenge = 'Bearer error="invalid_grant", error_description="invalid session"'
@@ -38,8 +38,8 @@ class ResolveView(OAuthView):
             response.headers["X-Authgear-User-Anonymous"] = _lower(info.is_anonymous)
             response.headers["X-Authgear-User-Verified"] = _lower(info.is_verified)
             response.headers["X-Authgear-User-Can-Reauthenticate"] = _lower(info.can_reauthenticate)
-            response.headers["X-Authgear-Session-Amr"] = ""
-            response.headers["X-Authgear-Session-Authenticated-At"] = str(int(session.created_at.timestamp()))
+            response.headers["X-Authgear-Session-Amr"] = session.amr
+            response.headers["X-Authgear-Session-Authenticated-At"] = str(int(session.auth_time.timestamp()))
         elif credentials.cookie_name(self.http_request) in self.http_request.COOKIES:
             response.headers["X-Authgear-Session-Valid"] = "false"
             credentials.clear_session_cookie(self.http_request, response)

@@ -5,21 +5,35 @@ The only place with vendor strings. Read from the sources of authgear-server and
 
 import base64
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from django.http import HttpResponse
 from rest_framework.exceptions import ValidationError
 
-from anonusers.errors import AnonUsersError, RateLimited, SignupVetoed
+from anonusers.errors import AnonUsersError, LoginIDTaken, RateLimited, SignupVetoed
 from anonusers.models import Session
 from anonusers.protocols.base import answer
 from anonusers.protocols.body import StrictCharField, StrictChoiceField, StrictSerializer
-from anonusers.protocols.errors import MalformedJSON, Unexpected, ValidationFailed
+from anonusers.protocols.errors import MalformedJSON, RefreshTokenRefused, Unexpected, ValidationFailed
 from anonusers.sessions import Tokens
 from anonusers.userinfo import UserInfo
 
 CLAIM = "https://authgear.com/claims/user/"
 FULL_ACCESS = "https://authgear.com/scopes/full-access"
+FULL_USERINFO = "https://authgear.com/scopes/full-userinfo"
+SCOPES_GRANTED = frozenset(
+    ("openid", "offline_access", "profile", "email", "phone", "address", FULL_ACCESS, FULL_USERINFO)
+)
+# The SDKs ask for these by an option of theirs, and do without.
+SCOPES_IGNORED = frozenset(("device_sso", "https://authgear.com/scopes/pre-authenticated-url"))
+SCOPES_FIRST_PARTY = frozenset(("offline_access", "device_sso", FULL_ACCESS))
+LOGIN_HINT = "https://authgear.com/login_hint?"
+LOGIN_HINTS = {
+    "anonymous": ("promotion_code", "jwt"),
+    "app_session_token": ("app_session_token",),
+    "login_id": ("email", "phone", "username"),
+}
 GUEST_SCOPE = f"openid offline_access {FULL_ACCESS}"
 GRANT_ID_TOKEN = "urn:authgear:params:oauth:grant-type:id-token"
 
@@ -38,6 +52,19 @@ class SignupBody(StrictSerializer):
         if attrs["session_type"] == "refresh_token" and "client_id" not in attrs:
             raise ValidationError({"client_id": self.fields["client_id"].error_messages["required"]}, "required")
         return attrs
+
+
+class PromotionCodeBody(StrictSerializer):
+    """POST /api/anonymous_user/promotion_code."""
+
+    session_type = StrictChoiceField(choices=["cookie", "refresh_token"])
+    refresh_token = StrictCharField(required=False, default="")
+
+
+class AppSessionTokenBody(StrictSerializer):
+    """POST /oauth2/app_session_token."""
+
+    refresh_token = StrictCharField()
 
 
 SESSION_KINDS = {"cookie": Session.Kind.COOKIE, "refresh_token": Session.Kind.TOKEN}
@@ -64,20 +91,59 @@ def id_token_sid(session: Session) -> str:
 
 def render_userinfo(info: UserInfo) -> dict[str, Any]:
     """iOS and Android refuse an answer without the booleans and the object `custom_attributes`."""
-    identities = []
-    if info.anonymous_since:
-        since = info.anonymous_since.strftime("%Y-%m-%dT%H:%M:%SZ")
-        identities.append({"type": "anonymous", "created_at": since, "updated_at": since})
     return {
         "sub": info.sub,
         **user_claims(info),
+        **_standard_claims(info),
         f"{CLAIM}recovery_code_enabled": False,
-        f"{CLAIM}authenticators": [],
-        f"{CLAIM}identities": identities,
+        f"{CLAIM}authenticators": _authenticators(info),
+        f"{CLAIM}identities": _identities(info),
         "updated_at": int(info.created_at.timestamp()),
         "custom_attributes": {},
         "x_web3": {},
     }
+
+
+def _standard_claims(info: UserInfo) -> dict[str, Any]:
+    """OpenID Connect Core §5.1."""
+    claims: dict[str, Any] = {}
+    if email := info.first("email"):
+        claims |= {"email": email.value, "email_verified": email.verified}
+    if phone := info.first("phone"):
+        claims |= {"phone_number": phone.value, "phone_number_verified": phone.verified}
+    if username := info.first("username"):
+        claims["preferred_username"] = username.value
+    return claims
+
+
+def _identities(info: UserInfo) -> list[dict[str, Any]]:
+    if info.anonymous_since:
+        return [{"type": "anonymous", **_times(info.anonymous_since)}]
+    return [
+        {"type": "login_id", "login_id_key": one.type, "login_id_type": one.type, **_times(one.created_at)}
+        for one in info.login_ids
+    ]
+
+
+def _authenticators(info: UserInfo) -> list[dict[str, Any]]:
+    found = []
+    if info.has_password:
+        found.append({"type": "password", "kind": "primary", **_times(info.created_at)})
+    kinds = {"email": "oob_otp_email", "phone": "oob_otp_sms"}
+    found += [
+        {"type": kinds[one.type], "kind": "primary", **_times(one.created_at)}
+        for one in info.login_ids
+        if one.type in kinds and one.verified
+    ]
+    return found
+
+
+def _times(moment: datetime) -> dict[str, str]:
+    return {"created_at": rfc3339(moment), "updated_at": rfc3339(moment)}
+
+
+def rfc3339(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def render_tokens(tokens: Tokens) -> dict[str, Any]:
@@ -130,6 +196,20 @@ API_WORDS: dict[str, tuple[str, str, str]] = {
     "not_signed_in": ("Unauthorized", "Unauthorized", "authentication required"),
     "unknown_session": ("NotFound", "NotFound", "session not found"),
     "idempotency_key_reused": ("Invalid", "Invalid", "the idempotency key was used with another request"),
+    "authorization_code_refused": ("Forbidden", "Forbidden", "invalid authorization code"),
+    "refresh_token_refused": ("Forbidden", "Forbidden", "invalid refresh token"),
+    "invalid_login_id": ("Invalid", "ValidationFailed", "invalid login ID"),
+    "login_id_not_allowed": ("Invalid", "Invalid", "login ID not allowed"),
+    "login_id_taken": ("Invalid", "InvariantViolated", "identity already exists"),
+    "weak_password": ("Invalid", "PasswordPolicyViolated", "password policy violated"),
+    "code_wrong": ("Forbidden", "InvalidCredentials", "invalid code"),
+    "code_expired": ("Forbidden", "InvalidCredentials", "the code has expired"),
+    "code_not_sent": ("ServiceUnavailable", "ServiceUnavailable", "the code could not be sent"),
+    "flow_gone": ("NotFound", "NotFound", "the flow is not valid any more"),
+    "guest_gone": ("Forbidden", "Forbidden", "the user is disabled or deleted"),
+    "user_disabled": ("Forbidden", "DisabledUser", "user is disabled"),
+    "credentials_wrong": ("Unauthorized", "InvalidCredentials", "invalid credentials"),
+    "busy": ("ServiceUnavailable", "ServiceUnavailable", "service unavailable"),
     "idempotency_key_spent": ("AlreadyExists", "AlreadyExists", "the idempotency key is spent"),
     "seal_broken": ("InternalError", "UnexpectedError", "unexpected error occurred"),
     "invalid_project_file": ("InternalError", "UnexpectedError", "unexpected error occurred"),
@@ -147,11 +227,20 @@ API_WORDS: dict[str, tuple[str, str, str]] = {
 }
 
 
+FULL_ACCESS_MISSING = "the client is not authorized to have full user access"
+
+
 def render_api_error(error: AnonUsersError) -> HttpResponse:
     name, reason, message = API_WORDS[error.code]
     status = 405 if error.code == "method_refused" else STATUS[name]
     body: dict[str, Any] = {"name": name, "reason": reason, "message": message, "code": status}
     match error:
+        case RefreshTokenRefused() if error.message == FULL_ACCESS_MISSING:
+            body["message"] = error.message
+        case RefreshTokenRefused() if error.session_is_gone:
+            body["reason"] = "InvalidGrant"
+        case LoginIDTaken():
+            body["info"] = {"cause": {"kind": "DuplicatedIdentity"}}
         case MalformedJSON():
             body["info"] = {"byte_offset": error.byte_offset}
         case ValidationFailed():
@@ -199,6 +288,20 @@ OAUTH_WORDS: dict[str, tuple[int, str, str]] = {
     "not_signed_in": (401, "invalid_grant", "valid session is required"),
     "unknown_session": (400, "invalid_grant", "invalid session"),
     "idempotency_key_reused": (400, "invalid_request", "the idempotency key was used with another request"),
+    "authorization_code_refused": (400, "invalid_grant", "invalid authorization code"),
+    "refresh_token_refused": (400, "invalid_grant", "invalid refresh token"),
+    "invalid_login_id": (400, "invalid_request", "invalid login ID"),
+    "login_id_not_allowed": (400, "invalid_request", "login ID not allowed"),
+    "login_id_taken": (400, "invalid_request", "identity already exists"),
+    "weak_password": (400, "invalid_request", "password policy violated"),
+    "code_wrong": (400, "invalid_grant", "invalid code"),
+    "code_expired": (400, "invalid_grant", "the code has expired"),
+    "code_not_sent": (503, "temporarily_unavailable", "the code could not be sent"),
+    "flow_gone": (400, "invalid_request", "the flow is not valid any more"),
+    "guest_gone": (400, "invalid_grant", "the user is disabled or deleted"),
+    "user_disabled": (400, "invalid_grant", "user is disabled"),
+    "credentials_wrong": (400, "invalid_grant", "invalid credentials"),
+    "busy": (503, "temporarily_unavailable", "service unavailable, please try again"),
     "idempotency_key_spent": (400, "invalid_request", "the idempotency key is spent"),
     "seal_broken": (500, "server_error", "internal server error"),
     "invalid_project_file": (500, "server_error", "internal server error"),

@@ -10,23 +10,38 @@ from django.utils.safestring import SafeString
 SAMPLES: dict[str, Any] = {
     "access_token": "eyJhbGciOiJFUzI1NiIsInR5…",
     "client_id": "guestbook-web",
+    "code": "123456",
     "created": True,
     "created_at": "2026-03-01T09:30:00Z",
     "current": True,
     "expires_at": "2026-03-31T09:41:12Z",
     "expires_in": 1800,
+    "handle": "4XnZ0cV7…",
     "id": "7c9e6679-7425-40de-944b-e07fc1f90ae7",
     "is_anonymous": True,
     "is_verified": False,
     "kind": "token",
     "last_used_at": "2026-03-01T09:41:12Z",
+    "login_id": "anna@example.com",
+    "password": "correct horse battery staple",
     "refresh_token": "fJ5meXQlQN6US-B_wfkK5w.0.Kq3V…",
+    "sent_to": "a…@example.com",
     "sub": "0b9f0e52-6a5e-4c0f-9c5e-0f2e3f7f0c11",
+    "superseded_guest": "c2f1a7de-4f6a-4d0e-9a57-3d1f0f2b8a90",
     "token_type": "Bearer",
+    "type": "email",
     "user_agent": "Mozilla/5.0 (X11; Linux x86_64) …",
+    "value": "anna@example.com",
+    "verified": True,
 }
-# What a shell puts in. Refresh tokens have no character that a shell would split at.
-VARIABLES = {"refresh_token": "'$REFRESH_TOKEN'"}
+# What is else in a shape; None: left out, for it is rare.
+SAMPLES_OF: dict[str, dict[str, Any]] = {
+    "UserInfoOutput": {"login_ids": []},
+    "SignupOutput": {"login_ids": []},
+    "SignedInOutput": {"is_anonymous": False, "is_verified": True, "superseded_guest": None},
+}
+# What a shell puts in: nothing that has a character at which a shell would split.
+VARIABLES = {"refresh_token": "'$REFRESH_TOKEN'", "handle": "'$HANDLE'", "code": "'$CODE'"}
 JSON_PARTS = re.compile(r'("(?:[^"\\]|\\.)*")(\s*:)?|(?<![\w-])(true|false|null|-?\d+)\b')
 
 
@@ -43,22 +58,25 @@ def example_call(
     schema: dict[str, Any], origin: str, path: str, method: str, body: dict[str, Any] | None, *, authenticated: bool
 ) -> str:
     """A curl command that works when it is pasted into a shell, in which the tokens are variables."""
-    path = path.replace("{session_id}", "$SESSION_ID")
+    path = path.replace("{session_id}", "$SESSION_ID").replace("{handle}", "$HANDLE")
     lines = [f"curl {'' if method == 'get' else f'-X {method.upper()} '}{origin}{path}"]
     if authenticated:
         lines.append('-H "Authorization: Bearer $ACCESS_TOKEN"')
     if body is not None:
-        shape = resolve(schema, body)
-        names = [
-            name for name in shape["properties"] if name in shape["required"] or "default" in shape["properties"][name]
-        ]
-        values = ", ".join(
-            f'"{name}": "{VARIABLES.get(name, SAMPLES[name])}"'
-            for name in names
-            if shape["properties"][name].get("default") != ""
-        )
-        lines += ['-H "Content-Type: application/json"', f"-d '{{{values}}}'"]
+        lines += ['-H "Content-Type: application/json"', f"-d '{example_body(schema, body)}'"]
     return " \\\n  ".join(lines)
+
+
+def example_body(schema: dict[str, Any], node: dict[str, Any]) -> str:
+    """What has to be sent, and what has a default that tells something."""
+    shape = resolve(schema, node)
+    values = []
+    for name, child in shape.get("properties", {}).items():
+        if name in shape.get("required", ()) or child.get("default"):
+            nested = resolve(schema, child).get("type") == "object"
+            value = example_body(schema, child) if nested else f'"{VARIABLES.get(name, SAMPLES[name])}"'
+            values.append(f'"{name}": {value}')
+    return f"{{{', '.join(values)}}}"
 
 
 def example_answer(schema: dict[str, Any], node: dict[str, Any] | None) -> Any:
@@ -68,12 +86,15 @@ def example_answer(schema: dict[str, Any], node: dict[str, Any] | None) -> Any:
     shape = resolve(schema, node)
     if shape.get("type") == "array":
         return [example_answer(schema, shape["items"])]
-    return {
-        name: example_answer(schema, child)
-        if resolve(schema, child).get("type") in ("object", "array")
-        else SAMPLES[name]
-        for name, child in shape["properties"].items()
-    }
+    samples = SAMPLES_OF.get(node.get("$ref", "").rpartition("/")[2], {})
+    answer = {}
+    for name, child in shape["properties"].items():
+        nested = resolve(schema, child).get("type") in ("object", "array")
+        if name in samples:
+            answer[name] = samples[name]
+        else:
+            answer[name] = example_answer(schema, child) if nested else SAMPLES[name]
+    return {name: value for name, value in answer.items() if value is not None}
 
 
 def as_text(data: Any) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.http import HttpResponse
 
-from anonusers.errors import AnonUsersError, SignupVetoed
+from anonusers.errors import AnonUsersError, CodeWrong, SignupVetoed, WeakPassword
 from anonusers.protocols.base import answer
 from anonusers.protocols.errors import Unexpected, ValidationFailed
 
@@ -26,6 +26,20 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "scope_too_wide": (400, "Scope too wide"),
     "not_signed_in": (401, "Not signed in"),
     "unknown_session": (404, "Unknown session"),
+    "authorization_code_refused": (400, "Invalid authorization code"),
+    "refresh_token_refused": (401, "Invalid token"),
+    "invalid_login_id": (400, "Invalid login ID"),
+    "login_id_not_allowed": (400, "Login ID not allowed"),
+    "login_id_taken": (409, "Login ID taken"),
+    "weak_password": (400, "Weak password"),
+    "code_wrong": (400, "Wrong code"),
+    "code_expired": (400, "Code expired"),
+    "code_not_sent": (503, "Code not sent"),
+    "flow_gone": (404, "No such step"),
+    "guest_gone": (403, "Guest disabled"),
+    "user_disabled": (403, "Account disabled"),
+    "credentials_wrong": (401, "Wrong credentials"),
+    "busy": (503, "Busy"),
     "idempotency_key_reused": (422, "Idempotency-Key used before"),
     "idempotency_key_spent": (409, "Idempotency-Key spent"),
     "seal_broken": (500, "Internal error"),
@@ -61,6 +75,12 @@ def render_problem(error: AnonUsersError) -> HttpResponse:
             body["errors"] = [
                 {"pointer": f"#{cause.pointer}", "code": cause.kind, "detail": cause.detail} for cause in error.causes
             ]
+        case WeakPassword():
+            body["errors"] = [
+                {"pointer": "#/password", "code": "general", "detail": reason} for reason in error.reasons
+            ]
+        case CodeWrong():
+            body["tries_left"] = error.tries_left
         case SignupVetoed() if error.title:
             body["title"] = error.title
         case Unexpected():

@@ -20,6 +20,15 @@ from anonusers.protocols.rest.problems import PROBLEMS, render_problem
 from anonusers.protocols.rest.schema import document
 from anonusers.protocols.rest.views import NativeView
 
+BUDGETS = (
+    "SIGNUP_PER_IP",
+    "LOGIN_PER_IP",
+    "LOGIN_PER_ACCOUNT_AND_IP",
+    "LOGIN_PER_ACCOUNT",
+    "CODES_PER_IP",
+    "CODES_PER_MINUTE",
+    "CODES_PER_TARGET",
+)
 METHODS = ("get", "post", "put", "patch", "delete")
 BEARER_CALL = """\
 curl {origin}/api/v1/userinfo/ \\
@@ -69,11 +78,10 @@ class ReferenceView(NativeView):
 
     def get(self, request: Request) -> HttpResponse:
         schema = cached_document()
-        budget = parse_budget(conf.SIGNUP_PER_IP)
         context = {
             "origin": self.origin,
             "cookie_name": conf.COOKIE_NAME,
-            "signup_budget": None if budget is None else f"{budget.amount} per {budget.GRANULARITY.name}",
+            "budgets": {name: _budget(getattr(conf, name)) for name in BUDGETS},
             "bearer_call": BEARER_CALL.format(origin=self.origin),
             "cookie_call": COOKIE_CALL,
             "idempotent_call": IDEMPOTENT_CALL.format(origin=self.origin),
@@ -83,6 +91,11 @@ class ReferenceView(NativeView):
             "limited_answer": _problem(RateLimited("signup_per_ip", retry_after=42)),
         }
         return render(self.http_request, "anonusers/reference.html", context)
+
+
+def _budget(text: str) -> str | None:
+    budget = parse_budget(text)
+    return None if budget is None else f"{budget.amount} per {budget.GRANULARITY.name}"
 
 
 def _operations(schema: dict[str, Any], origin: str) -> list[dict[str, Any]]:
@@ -102,6 +115,7 @@ def _operation(
     parameters = operation.get("parameters", [])
     return {
         "id": re.sub("([A-Z])", r"-\1", operation["operationId"]).lower(),
+        "tag": operation["tags"][0],
         "method": method.upper(),
         "path": path,
         "summary": operation["summary"],

@@ -34,6 +34,7 @@ class AutoSchema(BaseSchema):
 View = Callable[..., Any]
 
 ALWAYS = ("bad_request", "unexpected", "service_unavailable")
+WAITING = ("rate_limited", "service_unavailable", "busy")  # say when to try again
 WITH_BODY = ("malformed_json", "validation_failed", "body_too_large", "content_type_refused")
 
 # Whatever a host project sets for its own schema.
@@ -57,13 +58,15 @@ def describe(
     answers: "Mapping[int, tuple[type[Serializer[Any]] | None, str]]",
     errors: tuple[str, ...] = (),
     parameters: "Mapping[str, str] | None" = None,
+    tag: str = "Guests",
     idempotency_key: bool = False,
     authenticated: bool = True,
 ) -> Callable[[View], View]:
     """Say what a view's method reads and answers; the docstring's first line is the summary.
 
     `answers`: status → shape and what it means. `errors` are codes of PROBLEMS; those that every request can meet are
-    added. `parameters` describes what is in the path.
+    added. `parameters` describes what is in the path: ids are UUIDs, anything else is a word. Operations of a `tag`
+    stand together on the reference page.
     """
     if not INSTALLED:
         return lambda view: view
@@ -83,7 +86,12 @@ def describe(
                 ProblemOutput, description=f"{HTTPStatus(status).phrase}: {words}"
             )
         described = [
-            OpenApiParameter(parameter, type={"type": "string", "format": "uuid"}, location="path", description=text)
+            OpenApiParameter(
+                parameter,
+                type={"type": "string"} | ({"format": "uuid"} if parameter.endswith("_id") else {}),
+                location="path",
+                description=text,
+            )
             for parameter, text in (parameters or {}).items()
         ]
         described.append(
@@ -92,7 +100,7 @@ def describe(
                 type={"type": "integer", "minimum": 1},
                 location=OpenApiParameter.HEADER,
                 description="Seconds.",
-                response=[PROBLEMS[code][0] for code in codes if code in ("rate_limited", "service_unavailable")],
+                response=sorted({PROBLEMS[code][0] for code in codes if code in WAITING}),
             )
         )
         if idempotency_key:
@@ -112,7 +120,7 @@ def describe(
             parameters=described,
             summary=summary.strip().rstrip("."),
             description=" ".join(description.split()),
-            tags=["Guests"],
+            tags=[tag],
             auth=[{"bearer": []}, {"cookie": []}] if authenticated else [{}],  # type: ignore[list-item]
             extensions={"x-problems": codes},
         )(view)

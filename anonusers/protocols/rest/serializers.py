@@ -4,11 +4,15 @@ from typing import Any
 
 from rest_framework import serializers
 
-from anonusers.models import Session
+from anonusers.login import PendingLogin
+from anonusers.login_ids import LENGTH_MAX, TYPES
+from anonusers.models import EndUser, Session
+from anonusers.promotion.flow import Pending
+from anonusers.promotion.password import LENGTH_MAX as PASSWORD_MAX
 from anonusers.protocols.body import StrictCharField, StrictChoiceField, StrictSerializer
 from anonusers.sessions import Tokens
 from anonusers.signup import SignedUp
-from anonusers.userinfo import UserInfo
+from anonusers.userinfo import UserInfo, userinfo
 
 
 class SignupInput(StrictSerializer):
@@ -41,6 +45,61 @@ class LogoutInput(StrictSerializer):
     pass
 
 
+class LoginIDInput(StrictSerializer):
+    type = StrictChoiceField(choices=TYPES, help_text="One of those that the project uses.")
+    value = StrictCharField(
+        max_length=LENGTH_MAX, help_text="As it was typed. A phone number begins with `+` and the country code."
+    )
+
+
+class PromoteInput(StrictSerializer):
+    login_id = LoginIDInput()
+    password = StrictCharField(max_length=PASSWORD_MAX, help_text="Django's password validators judge it.")
+
+
+class PromotionInput(StrictSerializer):
+    login_id = LoginIDInput()
+    password = StrictCharField(
+        required=False,
+        max_length=PASSWORD_MAX,
+        help_text="Without one the user logs in by code.",
+    )
+
+
+class CodeInput(StrictSerializer):
+    handle = StrictCharField(max_length=100, help_text="What the code was asked for under.")
+    code = StrictCharField(max_length=20, help_text="The six digits that were sent.")
+
+
+class StartInput(StrictSerializer):
+    """What every way of logging in begins with."""
+
+    client_id = StrictCharField(max_length=100, help_text="The application that the user logs in through.")
+
+
+class KindInput(StartInput):
+    kind = StrictChoiceField(
+        choices=Session.Kind.values,
+        default=Session.Kind.TOKEN,
+        help_text="`token`: the answer holds tokens. `cookie`: it sets an HttpOnly cookie.",
+    )
+
+
+class LoginInput(KindInput):
+    login_id = StrictCharField(
+        max_length=LENGTH_MAX, help_text="An e-mail address, a phone number with `+`, or a user name."
+    )
+    password = StrictCharField(max_length=PASSWORD_MAX, help_text="The user's password.")
+
+
+class LoginCodeInput(StartInput):
+    login_id = StrictCharField(max_length=LENGTH_MAX, help_text="An e-mail address, or a phone number with `+`.")
+
+
+class LoginCodeVerifyInput(KindInput, CodeInput):
+    pass
+
+
 class SessionOutput(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     kind = serializers.ChoiceField(choices=Session.Kind.values)
@@ -59,11 +118,18 @@ class TokensOutput(serializers.Serializer[Any]):
     refresh_token = serializers.CharField(required=False, help_text="Only when it is new. Keep it, drop the old one.")
 
 
+class LoginIDOutput(serializers.Serializer[Any]):
+    type = serializers.ChoiceField(choices=TYPES)
+    value = serializers.CharField(help_text="What the user logs in with. A guest has none.")
+    verified = serializers.BooleanField(help_text="Whether the user has entered a code that was sent there.")
+
+
 class UserInfoOutput(serializers.Serializer[Any]):
     sub = serializers.UUIDField(help_text="The user's id. Promotion keeps it.")
     is_anonymous = serializers.BooleanField()
-    is_verified = serializers.BooleanField()
+    is_verified = serializers.BooleanField(help_text="Whether one of the login IDs is verified.")
     created_at = serializers.DateTimeField()
+    login_ids = LoginIDOutput(many=True)
     session = SessionOutput()
 
 
@@ -73,6 +139,32 @@ class SignupOutput(UserInfoOutput):
     access_token = serializers.CharField(required=False)
     expires_in = serializers.IntegerField(required=False)
     refresh_token = serializers.CharField(required=False)
+
+
+class SignedInOutput(UserInfoOutput):
+    superseded_guest = serializers.UUIDField(
+        required=False,
+        help_text="The `sub` of the guest that they were, where they went on as an account that existed before.",
+    )
+    token_type = serializers.CharField(required=False)
+    access_token = serializers.CharField(required=False)
+    expires_in = serializers.IntegerField(required=False)
+    refresh_token = serializers.CharField(required=False)
+
+
+class PendingPromotionOutput(serializers.Serializer[Any]):
+    handle = serializers.CharField(required=False, help_text="Told once. The next steps are asked with it.")
+    sent_to = serializers.CharField(help_text="Masked.")
+    expires_at = serializers.DateTimeField(help_text="Until when the code is good.")
+
+
+class PromotionOutput(serializers.Serializer[Any]):
+    promotion = PendingPromotionOutput()
+
+
+class LoginCodeOutput(serializers.Serializer[Any]):
+    handle = serializers.CharField(help_text="The code is verified with it.")
+    expires_at = serializers.DateTimeField(help_text="Until when a code would be good.")
 
 
 class SessionsOutput(serializers.Serializer[Any]):
@@ -93,6 +185,7 @@ class ProblemOutput(serializers.Serializer[Any]):
     code = serializers.CharField(help_text="Stable; for programs.")
     errors = ProblemCause(many=True, required=False)  # type: ignore[assignment]
     tracking_id = serializers.CharField(required=False)
+    tries_left = serializers.IntegerField(required=False)
 
 
 def render_session(session: Session, *, current: Session | None) -> dict[str, Any]:
@@ -114,6 +207,7 @@ def render_userinfo(info: UserInfo, session: Session) -> dict[str, Any]:
         "is_anonymous": info.is_anonymous,
         "is_verified": info.is_verified,
         "created_at": _time(info.created_at),
+        "login_ids": [{"type": one.type, "value": one.value, "verified": one.verified} for one in info.login_ids],
         "session": render_session(session, current=session),
     }
 
@@ -126,6 +220,22 @@ def render_tokens(tokens: Tokens) -> dict[str, Any]:
 def render_signup(signed_up: SignedUp, info: UserInfo, tokens: Tokens | None) -> dict[str, Any]:
     body = render_userinfo(info, signed_up.session) | {"created": signed_up.created}
     return body if tokens is None else body | render_tokens(tokens)
+
+
+def render_signed_in(session: Session, tokens: Tokens | None, superseded: EndUser | None) -> dict[str, Any]:
+    body = render_userinfo(userinfo(session.end_user), session)
+    body |= {} if superseded is None else {"superseded_guest": str(superseded.pk)}
+    return body if tokens is None else body | render_tokens(tokens)
+
+
+def render_pending(pending: Pending) -> dict[str, Any]:
+    told = {} if pending.handle is None else {"handle": pending.handle}
+    sent = {"sent_to": pending.sent.to, "expires_at": _time(pending.sent.expires_at)}
+    return {"promotion": told | sent}
+
+
+def render_code_login(pending: PendingLogin) -> dict[str, Any]:
+    return {"handle": pending.handle, "expires_at": _time(pending.expires_at)}
 
 
 def user_claims(info: UserInfo) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The native API: sign up, userinfo, refresh, sessions, log out; by cookie or by bearer token."""
+"""The native API of guests and sessions: sign up, userinfo, refresh, sessions, log out; by cookie or bearer token."""
 
 import re
 import uuid
@@ -11,6 +11,7 @@ from anonusers import credentials, sessions
 from anonusers.errors import AnonUsersError, ApplicationTypeNotAllowed, NotSignedIn
 from anonusers.idempotency import IdempotencyKey
 from anonusers.models import Application, Session
+from anonusers.promotion import Promoted
 from anonusers.protocols.base import ProtocolView, answer
 from anonusers.protocols.body import read_json, validated
 from anonusers.protocols.errors import BadRequest, EndpointNotFound
@@ -60,6 +61,26 @@ class NativeView(ProtocolView):
         if session is None:
             raise NotSignedIn
         return session
+
+    def signed_in(
+        self, promoted: Promoted, *, application: Application | None, kind: str, amr: str, announce: bool = True
+    ) -> HttpResponse:
+        """A new session for who the person is now, handed over as its kind is."""
+        session, secret = sessions.open_session(
+            end_user=promoted.end_user,
+            project=self.project,
+            application=application,
+            kind=kind,
+            amr=amr,
+            user_agent=credentials.user_agent_of(self.http_request),
+            announce=announce,
+        )
+        by_token = kind == Session.Kind.TOKEN
+        tokens = sessions.mint_tokens(session, issuer=self.issuer, refresh_token=secret) if by_token else None
+        response = answer(shapes.render_signed_in(session, tokens, promoted.superseded))
+        if not by_token:
+            credentials.set_session_cookie(self.http_request, response, session, str(secret))
+        return response
 
 
 class SignupView(NativeView):

@@ -50,7 +50,69 @@
     });
   }
 
+  // <button data-reveal="id" hidden>: shows what was typed into a password field, and hides it before it is sent.
+  function reveal(button) {
+    const input = document.getElementById(button.dataset.reveal);
+    const show = (visible) => {
+      input.type = visible ? "text" : "password";
+      button.setAttribute("aria-pressed", String(visible));
+      button.querySelector("[data-show]").hidden = visible;
+      button.querySelector("[data-hide]").hidden = !visible;
+    };
+    button.hidden = false;
+    button.addEventListener("click", () => {
+      show(input.type === "password");
+      input.focus();
+    });
+    input.form?.addEventListener("submit", () => show(false));
+  }
+
+  // <ul data-rules="id"><li data-test="length" data-least="8">: ticks what the password keeps so far.
+  const tests = {
+    length: (text, rule) => [...text].length >= Number(rule.dataset.least),
+    letter: (text) => text !== "" && !/^\d+$/.test(text),
+  };
+  function checkRules(list) {
+    const input = document.getElementById(list.dataset.rules);
+    const check = () => {
+      for (const rule of list.querySelectorAll("[data-test]")) {
+        rule.classList.toggle("is-kept", tests[rule.dataset.test](input.value, rule));
+      }
+    };
+    input.addEventListener("input", check);
+    check();
+  }
+
+  // <input data-code>: pasted codes may have spaces; six digits are sent at once, the first time.
+  function takeCode(input) {
+    let sent = false;
+    input.addEventListener("input", () => {
+      const digits = input.value.normalize("NFKC").replace(/\D/g, "").slice(0, 6);
+      if (digits !== input.value) input.value = digits;
+      if (digits.length !== 6 || sent) return;
+      sent = true;
+      input.form.requestSubmit();
+    });
+  }
+
+  // <button data-wait="seconds">: counts down until it may be used again. The server counts for itself.
+  function countDown(button) {
+    const until = Date.now() + Number(button.dataset.wait) * 1000;
+    const note = button.querySelector("[data-wait-text]");
+    const tick = () => {
+      const left = Math.ceil((until - Date.now()) / 1000);
+      button.disabled = left > 0;
+      note.textContent = left > 0 ? note.dataset.waitText.replace("#", left) : "";
+      if (left > 0) setTimeout(tick, 250);
+    };
+    tick();
+  }
+
   document.addEventListener("DOMContentLoaded", () => {
+    document.querySelectorAll("[data-reveal]").forEach(reveal);
+    document.querySelectorAll("[data-rules]").forEach(checkRules);
+    document.querySelectorAll("[data-code]").forEach(takeCode);
+    document.querySelectorAll("[data-wait]").forEach(countDown);
     document.querySelectorAll("[data-copy]").forEach(enableCopying);
     document.querySelectorAll("details[data-menu]").forEach(closeLikeAMenu);
     document.querySelectorAll("form[method=post]").forEach(sendOnce);

@@ -197,10 +197,15 @@ function showIdentity() {
   byId("state").textContent = { visitor: "Visitor", guest: "Guest", regular: "Regular" }[name];
   byId("identity-text").textContent = {
     visitor: "Nobody knows you yet: no account, no cookie, no row in the database. That changes with your first comment.",
-    guest: "You are a real user without a password. This browser is the only key to you.",
+    guest: "You are a real user without a password. This browser is the only key to you, until you keep your account.",
     regular: "You are a regular user: you can sign in anywhere, and you are still the same person.",
   }[name];
   byId("facts").hidden = byId("logout").hidden = byId("sessions-card").hidden = !me;
+  // The pages behind these know the cookie, not the tokens of this page.
+  const cookie = state.kind === "cookie";
+  byId("keep").hidden = !cookie || name !== "guest";
+  byId("account").hidden = !cookie || name !== "regular";
+  byId("login").hidden = !cookie || name !== "visitor";
   byId("kind-help").textContent = KIND_HELP[state.kind];
   document.querySelector(`input[name=kind][value=${state.kind}]`).checked = true;
   if (me) {

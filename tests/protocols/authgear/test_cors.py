@@ -9,12 +9,14 @@ from django.test import Client
 from anonusers.models import Application, Project
 from tests.conftest import APP_ORIGIN, ORIGIN, make_application
 from tests.protocols.authgear.steps import (
+    APP_SESSION_TOKEN,
     COOKIE,
     DISCOVERY,
     END_SESSION,
     FORM,
     JSON,
     JWKS,
+    PROMOTION_CODE,
     RESOLVE,
     REVOKE,
     SIGNUP,
@@ -32,10 +34,10 @@ from tests.protocols.authgear.steps import (
 pytestmark = [pytest.mark.django_db, pytest.mark.spec("authgear.md", "0.4")]
 
 ALLOW = "Access-Control-Allow-"
-LISTED = [SIGNUP, TOKEN, USERINFO, REVOKE, END_SESSION, RESOLVE]
+LISTED = [SIGNUP, PROMOTION_CODE, APP_SESSION_TOKEN, TOKEN, USERINFO, REVOKE, END_SESSION, RESOLVE]
 PUBLIC = [DISCOVERY, "/.well-known/oauth-authorization-server", JWKS]
 # Paths that do not exist (yet): a preflight must not be what tells.
-UNKNOWN = ["/oauth2/challenge", "/oauth2/nothing", "/api/anonymous_user/promotion_code", "/.well-known/x"]
+UNKNOWN = ["/oauth2/challenge", "/oauth2/nothing", "/api/anonymous_user/nothing", "/.well-known/x"]
 
 
 def vary(response: HttpResponse) -> set[str]:

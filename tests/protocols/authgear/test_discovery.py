@@ -72,12 +72,16 @@ def test_what_is_supported_is_said(project: Project, browser: Client) -> None:
         "subject_types_supported": "public",
         "id_token_signing_alg_values_supported": "RS256",
         "scopes_supported": "openid",
-        "claims_supported": "sub",
+        "claims_supported": "email",
     }
     for name, value in contains.items():
         assert value in found[name], name
     assert {"openid", "offline_access", "https://authgear.com/scopes/full-access"} <= set(found["scopes_supported"])
     assert found["code_challenge_methods_supported"] == ["S256"], "never plain"
+    assert found["response_types_supported"] == ["code", "none"]
+    assert found["grant_types_supported"] == ["authorization_code", "refresh_token"]
+    assert found["authorization_response_iss_parameter_supported"] is True
+    assert (found["request_parameter_supported"], found["request_uri_parameter_supported"]) == (False, False)
     assert found["subject_types_supported"] == ["public"]
     assert not {"password", "implicit"} & set(found["grant_types_supported"])
     assert "none" not in found["id_token_signing_alg_values_supported"]

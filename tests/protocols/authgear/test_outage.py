@@ -12,16 +12,20 @@ from django.test import Client
 from anonusers.models import Application
 from tests.conftest import APP_ORIGIN
 from tests.protocols.authgear.steps import (
+    APP_SESSION_TOKEN,
     END_SESSION,
+    PROMOTION_CODE,
     RESOLVE,
     SIGNUP,
     ask_for_cookie,
     ask_for_tokens,
     ask_id_token,
     bearer,
+    exchange,
     get_cookie,
     get_tokens,
     nothing_changes,
+    post_json,
     refresh,
     revoke,
     userinfo,
@@ -29,6 +33,7 @@ from tests.protocols.authgear.steps import (
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
+API = (SIGNUP, PROMOTION_CODE, APP_SESSION_TOKEN)
 Call = Callable[[Client, dict[str, Any]], HttpResponse]
 
 CALLS: dict[str, Call] = {
@@ -42,6 +47,14 @@ CALLS: dict[str, Call] = {
     "revoke": lambda client, tokens: revoke(client, tokens["refresh_token"]),
     "revoke an access token": lambda client, tokens: revoke(client, tokens["access_token"]),
     "resolve": lambda client, tokens: client.get(RESOLVE, **bearer(tokens["access_token"])),
+    "code grant": lambda client, tokens: exchange(client, "A" * 32),
+    "promotion code by token": lambda client, tokens: post_json(
+        client, PROMOTION_CODE, {"session_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
+    ),
+    "promotion code by cookie": lambda client, tokens: post_json(client, PROMOTION_CODE, {"session_type": "cookie"}),
+    "app session token": lambda client, tokens: post_json(
+        client, APP_SESSION_TOKEN, {"refresh_token": tokens["refresh_token"]}
+    ),
     "end session": lambda client, tokens: client.get(END_SESSION),
 }
 
@@ -72,7 +85,7 @@ def test_a_database_that_is_away_is_no_verdict_on_the_guest(
         assert int(response.headers["Retry-After"]) >= 1
         assert not response.cookies
         body = response.json()["error"]
-        if response.wsgi_request.path == SIGNUP:
+        if response.wsgi_request.path in API:
             assert (body["name"], body["reason"], body["code"]) == ("ServiceUnavailable", "ServiceUnavailable", 503)
         else:
             assert body == "temporarily_unavailable"
@@ -97,7 +110,7 @@ def test_the_unexpected_is_told_without_details(
         assert "secret" not in response.content.decode()
         assert "Traceback" not in response.content.decode()
         body = response.json()["error"]
-        if response.wsgi_request.path == SIGNUP:
+        if response.wsgi_request.path in API:
             assert (body["name"], body["reason"], body["code"]) == ("InternalError", "UnexpectedError", 500)
             assert body["tracking_id"]
         else:

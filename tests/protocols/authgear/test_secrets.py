@@ -8,16 +8,25 @@ import pytest
 from django.test import Client
 
 from anonusers.models import Application
+from tests.conftest import ORIGIN
 from tests.protocols.authgear.steps import (
     COOKIE,
     END_SESSION,
+    VERIFIER,
+    app_session_token,
     ask_for_tokens,
     ask_id_token,
+    authorization,
+    authorize,
     configure,
+    exchange,
     get_cookie,
     get_tokens,
+    login_hint,
     only_session,
     post_json,
+    promotion_code,
+    redirected,
     refresh,
     refreshed,
     revoke,
@@ -46,7 +55,22 @@ def whole_life(application: Application, browser: Client, stranger: Client) -> l
         for tokens in (first, second, third, again):
             secrets += [tokens["access_token"], tokens.get("refresh_token", ""), tokens.get("id_token", "")]
         secrets.append(id_token)
+    tokens = get_tokens(browser)
+    promotion, vouching = (
+        promotion_code(browser, tokens["refresh_token"]),
+        app_session_token(browser, tokens["refresh_token"]),
+    )
+    hint = login_hint("anonymous", promotion_code=promotion)
+    authorize(browser, authorization(login_hint=hint, prompt="login"))
+    hint = login_hint("app_session_token", app_session_token=vouching)
+    authorize(browser, authorization(login_hint=hint, prompt="none", redirect_uri=f"{ORIGIN}/settings"))
+    voucher = browser.cookies["app_session"].value
+    userinfo(browser)
+    secrets += [promotion, vouching, voucher]
     secrets.append(get_cookie(stranger))
+    code = redirected(authorize(stranger, authorization(prompt="none", nonce="n")))["code"]
+    answers = [exchange(stranger, code).json(), exchange(stranger, code).json()]
+    secrets += [code, VERIFIER, answers[0]["access_token"], answers[0]["refresh_token"], answers[0]["id_token"]]
     userinfo(stranger)
     stranger.get(END_SESSION)
     # Of a dotted token the last part is what nobody may know.

@@ -18,6 +18,12 @@ USERINFO = "/api/v1/userinfo/"
 REFRESH = "/api/v1/refresh/"
 SESSIONS = "/api/v1/sessions/"
 LOGOUT = "/api/v1/logout/"
+PROMOTE = "/api/v1/promote/"
+PROMOTION = "/api/v1/promotion/"
+VERIFY = "/api/v1/promotion/verify/"
+LOGIN = "/api/v1/login/"
+LOGIN_CODE = "/api/v1/login/code/"
+LOGIN_VERIFY = "/api/v1/login/code/verify/"
 COOKIE = "anonusers_session"
 
 
@@ -32,7 +38,7 @@ def strict(document: dict[str, Any]) -> dict[str, Any]:
 
 def described_operation(method: str, path: str) -> dict[str, Any] | None:
     for template, operations in cached_document()["paths"].items():
-        if re.fullmatch(re.sub(r"\{\w+\}", r"[0-9a-f-]{36}", template), path):
+        if re.fullmatch(template.replace("{session_id}", "[0-9a-f-]{36}").replace("{handle}", "[^/]+"), path):
             return operations.get(method.lower())
     return None
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from django.core.mail.backends.base import BaseEmailBackend
+
 from anonusers.adapters import Adapter
 from anonusers.errors import SignupVetoed
 
@@ -19,6 +21,13 @@ class Vetoing(Adapter):
 class SilentlyVetoing(Adapter):
     def pre_create(self, project: Any, application: Any) -> None:
         raise SignupVetoed
+
+
+class NoMail(BaseEmailBackend):
+    """A mail server that is away, for EMAIL_BACKEND."""
+
+    def send_messages(self, messages: Any) -> int:
+        raise ConnectionRefusedError
 
 
 class Broken(Adapter):

@@ -4,7 +4,21 @@ import pytest
 from django.test import override_settings
 
 from tests.conftest import row_counts
-from tests.protocols.rest.conftest import LOGOUT, REFRESH, SESSIONS, SIGNUP, USERINFO, Api, is_problem
+from tests.protocols.rest.conftest import (
+    LOGIN,
+    LOGIN_CODE,
+    LOGIN_VERIFY,
+    LOGOUT,
+    PROMOTE,
+    PROMOTION,
+    REFRESH,
+    SESSIONS,
+    SIGNUP,
+    USERINFO,
+    VERIFY,
+    Api,
+    is_problem,
+)
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -17,6 +31,14 @@ METHODS = {
     SESSIONS: {"GET", "HEAD"},
     SESSION: {"DELETE"},
     LOGOUT: {"POST"},
+    PROMOTE: {"POST"},
+    PROMOTION: {"POST"},
+    VERIFY: {"POST"},
+    f"{PROMOTION}handle/": {"GET", "HEAD", "DELETE"},
+    f"{PROMOTION}handle/resend/": {"POST"},
+    LOGIN: {"POST"},
+    LOGIN_CODE: {"POST"},
+    LOGIN_VERIFY: {"POST"},
     "/api/v1/": {"GET", "HEAD"},
     "/api/v1/schema/": {"GET", "HEAD"},
 }

@@ -70,6 +70,15 @@ def test_every_route_is_described_and_nothing_else(described):
         ("get", "/api/v1/sessions/"),
         ("delete", "/api/v1/sessions/{session_id}/"),
         ("post", "/api/v1/logout/"),
+        ("post", "/api/v1/promote/"),
+        ("post", "/api/v1/promotion/"),
+        ("post", "/api/v1/promotion/verify/"),
+        ("get", "/api/v1/promotion/{handle}/"),
+        ("delete", "/api/v1/promotion/{handle}/"),
+        ("post", "/api/v1/promotion/{handle}/resend/"),
+        ("post", "/api/v1/login/"),
+        ("post", "/api/v1/login/code/"),
+        ("post", "/api/v1/login/code/verify/"),
     }
 
 
@@ -94,11 +103,14 @@ def test_every_operation_has_a_name_a_summary_and_a_description(described):
 
 
 def test_every_field_that_is_sent_is_described(described):
-    for name in ("SignupInput", "RefreshInput"):
-        shape = described["components"]["schemas"][name]
+    inputs = {name: shape for name, shape in described["components"]["schemas"].items() if name.endswith("Input")}
+    assert len(inputs) == 9
+    for name, shape in inputs.items():
         assert shape["additionalProperties"] is False
         assert "description" not in shape, "not the docstring of a base class"
-        assert all(field.get("description") for field in shape["properties"].values())
+        nested = {"$ref": "#/components/schemas/LoginIDInput"}
+        fields = shape.get("properties", {}).values()
+        assert all(field.get("description") or field == nested for field in fields), name
 
 
 def test_successes_and_requests_have_their_shapes(described):
@@ -128,9 +140,14 @@ def test_what_tells_to_wait_has_retry_after(described):
         assert waiting == {"429", "503"} & set(operation["responses"])
 
 
+def test_operations_stand_together_by_what_they_are_for(described):
+    tags = [operation["tags"] for operation in operations(described).values()]
+    assert tags == [["Guests"]] * 6 + [["Keep the account"]] * 6 + [["Log in"]] * 3
+
+
 def test_who_needs_a_session_is_told_how(described):
     free = {operation["operationId"] for operation in operations(described).values() if operation["security"] == [{}]}
-    assert free == {"signUp", "refresh"}
+    assert free == {"signUp", "refresh", "logIn", "beginCodeLogin", "finishCodeLogin"}
     assert set(described["components"]["securitySchemes"]) == {"bearer", "cookie"}
     for operation in operations(described).values():
         assert operation["security"] in ([{}], [{"bearer": []}, {"cookie": []}])

@@ -39,7 +39,7 @@ def ended(answer):
 def test_userinfo_tells_who_a_bearer_token_is(api, guest):
     response = api.userinfo(bearer=guest["access_token"])
     assert response.status_code == 200
-    fields = ("sub", "is_anonymous", "is_verified", "created_at", "session")
+    fields = ("sub", "is_anonymous", "is_verified", "created_at", "login_ids", "session")
     assert response.json() == {field: guest[field] for field in fields}
 
 

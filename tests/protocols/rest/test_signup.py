@@ -35,6 +35,7 @@ def test_a_token_sign_up_makes_one_guest_and_hands_out_tokens(api, application):
         "sub": str(end_user.pk),
         "is_anonymous": True,
         "is_verified": False,
+        "login_ids": [],
         "created_at": "2026-03-01T09:30:00Z",
         "session": {
             "id": str(session.pk),

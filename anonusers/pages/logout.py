@@ -1,11 +1,10 @@
-"""Hosted pages. They know `next`, a path of ours to go back to, and no protocol."""
+"""Log out: ask, then do it."""
 
 from urllib.parse import urlsplit
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_protect
@@ -15,6 +14,7 @@ from anonusers import credentials, sessions
 from anonusers.middleware import content_security_policy
 from anonusers.models import Project
 from anonusers.models.projects import origin_of
+from anonusers.pages.visit import own_path
 
 
 @never_cache
@@ -32,10 +32,14 @@ def logout(request: HttpRequest) -> HttpResponse:
         done.status_code = 303  # the browser goes on with GET (RFC 9700 §4.12)
         credentials.clear_session_cookie(request, done)
         return done
+    guest = session.end_user.is_guest
+    keep_url = reverse("anonusers:pages:promote") if guest and session.project.login_ids else ""
     context = {
         "project_name": session.project.name,
-        "is_guest": session.end_user.is_guest,
+        "is_guest": guest,
         "next": onward,
+        "keep_url": keep_url,
+        "cancel_url": own_path(request.GET.get("cancel", ""), reverse("anonusers:pages:settings")),
     }
     response = render(request, "anonusers/logout.html", context)
     response.headers["Content-Security-Policy"] = content_security_policy(_form_targets(session.project))
@@ -59,9 +63,5 @@ def _form_targets(project: Project) -> set[str]:
 
 
 def _next(request: HttpRequest) -> str:
-    """`next` if it is a path of this very host, else our own page: never an open redirect."""
     wanted = request.POST.get("next") or request.GET.get("next") or ""
-    safe = url_has_allowed_host_and_scheme(wanted, allowed_hosts=None) and wanted.startswith("/")
-    if safe and "\0" not in wanted and not urlsplit(wanted).netloc:
-        return wanted
-    return reverse("anonusers:pages:logged-out")
+    return own_path(wanted, reverse("anonusers:pages:logged-out"))

@@ -1,0 +1,125 @@
+"""Secrets that are good for one use: issue, look, consume. Exactly once is one conditional UPDATE whose row count
+decides; the secret itself is never stored."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Q
+from django.utils import timezone
+
+from anonusers.errors import InvalidToken
+from anonusers.models import Application, EndUser, OneTimeToken, Project, project_id_at
+from anonusers.tokens import secret_hash
+
+Purpose = OneTimeToken.Purpose
+
+LIFETIMES = {
+    Purpose.PROMOTION_CODE: timedelta(minutes=5),
+    Purpose.AUTHORIZATION_CODE: timedelta(minutes=5),
+    Purpose.APP_SESSION_TOKEN: timedelta(minutes=5),
+    Purpose.PENDING_PROMOTION: timedelta(minutes=25),
+    Purpose.PENDING_LOGIN: timedelta(minutes=25),
+    Purpose.PENDING_LOGIN_ID: timedelta(minutes=25),
+    Purpose.PASSWORD_RESET: timedelta(minutes=30),
+}
+
+
+@dataclass(frozen=True)
+class Issued:
+    """`secret` is handed out and forgotten; `token` is the row."""
+
+    secret: str
+    token: OneTimeToken
+
+    @property
+    def expires_at(self) -> datetime:
+        return self.token.expires_at
+
+
+def issue(
+    purpose: str,
+    *,
+    project: Project,
+    end_user: EndUser | None = None,
+    application: Application | None = None,
+    payload: dict[str, Any] | None = None,
+) -> Issued:
+    """A new secret of 32 characters, 190 bits."""
+    secret = "".join(secrets.choice(ALPHABET) for _ in range(32))
+    token = OneTimeToken.objects.create(
+        project=project,
+        purpose=purpose,
+        end_user=end_user,
+        application=application,
+        token_hash=secret_hash(secret),
+        payload=payload or {},
+        expires_at=timezone.now() + LIFETIMES[Purpose(purpose)],
+    )
+    return Issued(secret, token)
+
+
+@contextmanager
+def or_nothing(token: OneTimeToken) -> Iterator[None]:
+    """A new row goes again when what it was made for fails. Not by a transaction: a mail server takes its time, and
+    SQLite has one writer."""
+    try:
+        yield
+    except BaseException:
+        OneTimeToken.objects.filter(pk=token.pk).delete()
+        raise
+
+
+ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+def look(purpose: str, secret: str, *, host: str) -> OneTimeToken:
+    """The row of a secret that could still be consumed, with its user; nothing is spent.
+
+    Raises: InvalidToken.
+    """
+    token = find(purpose, secret, host=host)
+    if token is None or token.used_at is not None or token.expires_at <= timezone.now():
+        raise InvalidToken
+    return token
+
+
+def consume(purpose: str, secret: str, *, host: str) -> OneTimeToken:
+    """Spend a secret. Of any number of callers exactly one gets its row.
+
+    Raises: InvalidToken.
+    """
+    token = look(purpose, secret, host=host)
+    return spend(token)
+
+
+def spend(token: OneTimeToken) -> OneTimeToken:
+    """Spend a row that was looked at.
+
+    Raises: InvalidToken when somebody was faster, or it has expired meanwhile.
+    """
+    now = timezone.now()
+    unspent = OneTimeToken.objects.filter(pk=token.pk, used_at=None, expires_at__gt=now)
+    if not unspent.update(used_at=now):
+        raise InvalidToken
+    token.used_at = now
+    return token
+
+
+def void_all(end_user: EndUser) -> None:
+    """Spend everything that was ever issued for a user: promotion, or a changed password."""
+    OneTimeToken.objects.filter(end_user=end_user, used_at=None).filter(~Q(purpose=Purpose.IDEMPOTENCY_KEY)).update(
+        used_at=timezone.now()
+    )
+
+
+def find(purpose: str, secret: str, *, host: str) -> OneTimeToken | None:
+    """The row of a secret, spent or expired as it may be: a second use may have to undo what the first one gave."""
+    return (
+        OneTimeToken.objects.select_related("project", "application", "end_user__user", "end_user__anonymous_identity")
+        .filter(project_id=project_id_at(host), purpose=purpose, token_hash=secret_hash(secret))
+        .first()
+    )

@@ -1,0 +1,282 @@
+"""The account of who is signed in: profile, login IDs, password, sessions, the end."""
+
+import contextlib
+import re
+import uuid
+
+from django.db.models import ProtectedError, RestrictedError
+from django.http import HttpResponse
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from anonusers import account, credentials, sessions
+from anonusers.errors import CredentialsWrong, UnknownSession
+from anonusers.login_ids import USERNAME
+from anonusers.models import LoginID, Session
+from anonusers.pages.promote import EMPTY, FIELD, LABEL, SWITCH, check_password, kind_of, name_of, rules
+from anonusers.pages.visit import THEME, Onward, Sorry, Visit, hosted, see_other
+from anonusers.pages.words import TELLABLE, Problems, ago
+
+DONE = {
+    "password": lambda: _("Your new password is set. Other sessions were signed out."),
+    "added": lambda: _("Your user name was added."),
+    "verified": lambda: _("Your login ID is verified."),
+    "removed": lambda: _("Your login ID was removed."),
+    "session": lambda: _("That session was signed out."),
+}
+
+
+@hosted
+def settings(visit: Visit) -> HttpResponse:
+    session = user_of(visit, may_be_guest=True)
+    theme = visit.request.GET.get("x_color_scheme", "")
+    if theme in ("light", "dark") and visit.request.session.get(THEME) != theme:
+        visit.request.session[THEME] = theme
+    end_user = session.end_user
+    login_ids = list(end_user.login_ids.order_by("created_at", "pk"))
+    done = DONE.get(visit.request.GET.get("done", ""))
+    return visit.show(
+        "settings",
+        end_user=end_user,
+        is_guest=end_user.is_guest,
+        session=session,
+        login_ids=[(row, LABEL[row.type](), row.type == USERNAME) for row in login_ids],
+        removable=len(login_ids) > 1,
+        can_add=bool(visit.project.login_ids) and not end_user.is_guest,
+        has_password=end_user.user.has_usable_password(),
+        sessions=[(one, device_of(one.user_agent), ago(one.last_used_at)) for one in sessions.list_sessions(end_user)],
+        since=ago(end_user.created_at),
+        done=done() if done else "",
+        promote_url=visit.own_page("promote") if end_user.is_guest and visit.project.login_ids else "",
+        logout_url=visit.own_page("logout") if session.kind == Session.Kind.COOKIE else "",
+    )
+
+
+@hosted
+def password(visit: Visit) -> HttpResponse:
+    session = user_of(visit)
+    problems = Problems()
+    has_one = session.end_user.user.has_usable_password()
+    if visit.request.method == "POST":
+        current, new = visit.posted("current"), visit.posted("password")
+        if has_one and not current:
+            problems.add("current", _("Enter your current password."))
+        check_password(problems, new, session.end_user)
+        if not problems:
+            try:
+                account.change_password(end_user=session.end_user, current=current, new=new, keep=session, ip=visit.ip)
+                return done(visit, "password")
+            except CredentialsWrong:
+                problems.add("current", _("This is not your current password."))
+            except TELLABLE as error:
+                problems.tell(error)
+    return visit.show(
+        "settings_password", problems, has_one=has_one, name=name_of(session.end_user), rules=rules(), **back(visit)
+    )
+
+
+# --- login IDs ------------------------------------------------------------------------------------
+
+
+@hosted
+def login_id_add(visit: Visit) -> HttpResponse:
+    session = user_of(visit)
+    if not visit.project.login_ids:
+        raise Sorry(_("Nothing can be added here"), _("Nothing was changed."), *_to_settings(visit), 403)
+    if visit.request.method != "POST":
+        return add_form(visit)
+    problems = Problems()
+    kind, text = kind_of(visit), visit.posted("login_id")
+    if not text.strip():
+        problems.add("login_id", EMPTY[kind]())
+        return add_form(visit, problems)
+    try:
+        added = account.add_login_id(
+            end_user=session.end_user, project=visit.project, type=kind, text=text, ip=visit.ip
+        )
+    except TELLABLE as error:
+        problems.tell(error)
+        return add_form(visit, problems)
+    if isinstance(added, LoginID):
+        return done(visit, "added")
+    visit.flow.login_hint = text
+    return visit.await_code("login_id", added.handle, added.sent.to)
+
+
+def add_form(visit: Visit, problems: Problems | None = None, text: str = "") -> HttpResponse:
+    kind = kind_of(visit)
+    return visit.show(
+        "settings_add",
+        problems,
+        kind=kind,
+        kinds=[(name, SWITCH[name](), visit.url("login-id-add", type=name)) for name in visit.project.login_ids],
+        field=FIELD[kind],
+        label=LABEL[kind](),
+        text=text or visit.posted("login_id") or visit.flow.login_hint,
+        sends_code=kind != USERNAME,
+        **back(visit) | {"action": visit.url("login-id-add", type=kind)},
+    )
+
+
+@hosted
+def login_id_verify(visit: Visit, pk: int) -> HttpResponse:
+    session = user_of(visit)
+    row = _login_id(visit, session, pk)
+    problems = Problems()
+    if visit.request.method == "POST":
+        try:
+            pending = account.verify_login_id(end_user=session.end_user, login_id=row, ip=visit.ip)
+            return visit.await_code("login_id", pending.handle, pending.sent.to)
+        except TELLABLE as error:
+            problems.tell(error, login_id="")
+    return visit.show(
+        "settings_confirm",
+        problems,
+        title=_("Verify this login ID"),
+        message=_("We send a code of six digits to %(login_id)s. Type it in on the next page.")
+        % {"login_id": row.value},
+        button=_("Send a code"),
+        **back(visit),
+    )
+
+
+@hosted
+def login_id_remove(visit: Visit, pk: int) -> HttpResponse:
+    session = user_of(visit)
+    row = _login_id(visit, session, pk)
+    problems = Problems()
+    if visit.request.method == "POST":
+        try:
+            account.remove_login_id(end_user=session.end_user, login_id=row)
+            return done(visit, "removed")
+        except TELLABLE as error:
+            problems.tell(error, login_id="")
+    return visit.show(
+        "settings_confirm",
+        problems,
+        title=_("Remove this login ID?"),
+        message=_("You cannot log in with %(login_id)s any more, and somebody else may use it.")
+        % {"login_id": row.value},
+        button=_("Remove it"),
+        danger=True,
+        **back(visit),
+    )
+
+
+def _login_id(visit: Visit, session: Session, pk: int) -> LoginID:
+    row = session.end_user.login_ids.filter(pk=pk).first()
+    if row is None:
+        raise Sorry(_("There is nothing here"), _("You have no such login ID any more."), *_to_settings(visit), 404)
+    return row
+
+
+# --- sessions -------------------------------------------------------------------------------------
+
+
+@hosted
+def session_end(visit: Visit, session_id: uuid.UUID) -> HttpResponse:
+    session = user_of(visit, may_be_guest=True)
+    if visit.request.method == "POST":
+        with contextlib.suppress(UnknownSession):  # it is over, as was wanted; somebody else's is not touched
+            sessions.revoke_session(end_user=session.end_user, session_id=session_id)
+        return done(visit, "session")
+    return see_other(visit.own_page("settings"))
+
+
+# --- the end --------------------------------------------------------------------------------------
+
+
+@hosted
+def delete(visit: Visit) -> HttpResponse:
+    session = user_of(visit, may_be_guest=True)
+    end_user = session.end_user
+    problems = Problems()
+    word = _("delete") if end_user.is_guest else name_of(end_user)
+    has_password = end_user.user.has_usable_password()
+    try:
+        goes = account.what_goes_with(end_user)
+        if visit.request.method == "POST":
+            if visit.posted("confirm").strip().casefold() != word.casefold():
+                problems.add("confirm", _("Type “%(word)s” to confirm.") % {"word": word})
+            if has_password and not visit.posted("current"):
+                problems.add("current", _("Enter your current password."))
+            if not problems:
+                account.demand_password(end_user=end_user, password=visit.posted("current"), ip=visit.ip)
+                account.delete_account(end_user=end_user)
+                return _goodbye(visit)
+    except (ProtectedError, RestrictedError):
+        raise Sorry(
+            _("This account cannot be deleted here"),
+            _("Something depends on it. Ask those who run this site. Nothing was changed."),
+            *_to_settings(visit),
+            409,
+        ) from None
+    except CredentialsWrong:
+        problems.add("current", _("This is not your current password."))
+    except TELLABLE as error:
+        problems.tell(error)
+    return visit.show("settings_delete", problems, word=word, goes=goes, has_password=has_password, **back(visit))
+
+
+def _goodbye(visit: Visit) -> HttpResponse:
+    response = visit.show(
+        "message",
+        title=_("Your account is deleted"),
+        message=_("Nothing of it is left here. You can close this page."),
+    )
+    credentials.clear_session_cookie(visit.request, response)
+    response.delete_cookie(credentials.APP_SESSION)
+    return response
+
+
+# --- words ----------------------------------------------------------------------------------------
+
+BROWSERS = ("Edg", "OPR", "SamsungBrowser", "Firefox", "FxiOS", "CriOS", "Chrome", "Safari")
+BROWSER_NAMES = {"Edg": "Edge", "OPR": "Opera", "SamsungBrowser": "Samsung Internet", "FxiOS": "Firefox"}
+SYSTEMS = ("iPhone", "iPad", "Android", "Windows", "Macintosh", "CrOS", "Linux")
+SYSTEM_NAMES = {"Macintosh": "macOS", "CrOS": "ChromeOS"}
+
+
+def device_of(user_agent: str) -> str:
+    """`Firefox on Windows`: enough to know one's own devices by."""
+    browser = next((name for name in BROWSERS if re.search(rf"\b(Headless)?{name}\w*/", user_agent)), "")
+    browser = {"CriOS": "Chrome"}.get(browser, BROWSER_NAMES.get(browser, browser))
+    system = next((name for name in SYSTEMS if name in user_agent), "")
+    system = SYSTEM_NAMES.get(system, system)
+    if browser and system:
+        return _("%(browser)s on %(system)s") % {"browser": browser, "system": system}
+    return browser or system or user_agent[:60] or _("Unknown device")
+
+
+# --- who is here ----------------------------------------------------------------------------------
+
+
+def user_of(visit: Visit, *, may_be_guest: bool = False) -> Session:
+    """The session of who is signed in: of the application that opened this page, else of this browser.
+
+    Raises: Onward to the login page; Sorry to guests.
+    """
+    session = credentials.app_session(visit.request) or credentials.cookie_session(visit.request)
+    if session is None:
+        raise Onward(visit.log_in_and_come_back())
+    if session.end_user.is_guest and not may_be_guest:
+        raise Sorry(
+            _("This needs an account"),
+            _("You are a guest. Keep your account first; everything you did stays with you."),
+            visit.own_page("promote"),
+            _("Keep your account"),
+            403,
+        )
+    return session
+
+
+def done(visit: Visit, what: str) -> HttpResponse:
+    return see_other(f"{visit.own_page('settings')}?done={what}")
+
+
+def back(visit: Visit) -> dict[str, str]:
+    return {"cancel_url": visit.own_page("settings")}
+
+
+def _to_settings(visit: Visit) -> tuple[str, str]:
+    return reverse("anonusers:pages:settings"), _("Your account")
