@@ -13,7 +13,7 @@ from anonusers import onetime
 from anonusers.errors import InvalidToken
 from anonusers.models import Application, EndUser, OneTimeToken, Session
 from anonusers.onetime import Issued
-from anonusers.sessions import Tokens, end_session, mint_tokens, open_session
+from anonusers.sessions import Tokens, end_session, end_sessions_of_before, mint_tokens, open_session
 from anonusers.tokens import Issuer, RefreshToken
 
 CODE_VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}", re.ASCII)
@@ -133,10 +133,7 @@ def _open(token: OneTimeToken, application: Application, user_agent: str) -> tup
     end_user = token.end_user
     if end_user is None:
         raise InvalidToken
-    if application.max_concurrent_sessions == 1:
-        others = Session.objects.in_full().filter(end_user=end_user, application=application, ended_at=None)
-        for other in others:
-            end_session(other, reason="revoked")
+    end_sessions_of_before(end_user=end_user, application=application)
     return open_session(
         end_user=end_user,
         project=application.project,

@@ -10,9 +10,8 @@ from django.db.models import Model
 from django.utils import timezone
 
 from anonusers import events, tokens
-from anonusers.conf import conf
 from anonusers.errors import InvalidToken, ScopeTooWide, UnknownApplication, UnknownSession
-from anonusers.keys import key_ring, key_ring_of
+from anonusers.keys import key_ring
 from anonusers.models import (
     Application,
     EndUser,
@@ -92,6 +91,17 @@ def open_session(
     if announce and not new_user:
         events.emit(events.Event("user.authenticated", end_user, session))
     return session, secret
+
+
+def end_sessions_of_before(*, end_user: EndUser, application: Application) -> None:
+    """Before somebody logs in again: where the application allows one session only, those of before end.
+
+    A sign-up of a guest does not count as such (Authgear: `x_max_concurrent_session`).
+    """
+    if application.max_concurrent_sessions == 1:
+        before = Session.objects.in_full().filter(end_user=end_user, application=application, ended_at=None)
+        for session in before:
+            end_session(session, reason="revoked")
 
 
 def mint_tokens(
@@ -196,19 +206,6 @@ def find_by_app_session(*, host: str, value: str) -> Session:
         raise InvalidToken
     touch(session)
     return session
-
-
-def read_access_token(*, origin: str, token: str) -> tokens.AccessClaims | None:
-    """The claims of a JWT access token by its signature alone; None where only the database can tell.
-
-    Raises: InvalidToken.
-    """
-    if conf.BEARER_CHECKS_SESSION or token.count(".") != 2:
-        return None
-    ring = key_ring_of(tokens.unverified_kid(token))
-    if ring is None:
-        raise InvalidToken
-    return tokens.read_access_token(ring, token, origin=origin, now=timezone.now())
 
 
 def find_by_refresh_token(*, host: str, refresh_token: str, client_id: str | None = None) -> Session:

@@ -66,6 +66,8 @@ class NativeView(ProtocolView):
         self, promoted: Promoted, *, application: Application | None, kind: str, amr: str, announce: bool = True
     ) -> HttpResponse:
         """A new session for who the person is now, handed over as its kind is."""
+        if application is not None and kind == Session.Kind.TOKEN:
+            sessions.end_sessions_of_before(end_user=promoted.end_user, application=application)
         session, secret = sessions.open_session(
             end_user=promoted.end_user,
             project=self.project,

@@ -339,3 +339,13 @@ def test_no_secret_reaches_the_log(api, anna, caplog):
     logged = " ".join(record.getMessage() for record in caplog.records if record.name != "django.db.backends")
     assert not [secret for secret in secrets if secret in logged]
     assert OneTimeToken.objects.filter(used_at=None).count() == 0
+
+
+@pytest.mark.parametrize(("allowed", "first"), [(0, 200), (1, 401)])
+def test_where_one_session_is_allowed_logging_in_ends_the_one_before(project, allowed, first):
+    application = make_application(project, max_concurrent_sessions=allowed)
+    regular_user(application)
+    body = {"client_id": "web", "kind": "token", "login_id": EMAIL, "password": PASSWORD}
+    one, two = (Api().call("POST", LOGIN, body).json() for _ in range(2))
+    assert Api().call("GET", "/api/v1/userinfo/", bearer=one["access_token"]).status_code == first
+    assert Api().call("GET", "/api/v1/userinfo/", bearer=two["access_token"]).status_code == 200
