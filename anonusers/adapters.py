@@ -54,7 +54,7 @@ class Adapter:
         wanted = EMAIL if model.EMAIL_FIELD == model.USERNAME_FIELD else USERNAME
         if login_id.type == wanted:
             manager = model._default_manager
-            if not manager.filter(**{model.USERNAME_FIELD: login_id.value}).exclude(pk=user.pk).exists():
+            if not manager.filter(**{f"{model.USERNAME_FIELD}__iexact": login_id.value}).exclude(pk=user.pk).exists():
                 setattr(user, model.USERNAME_FIELD, login_id.value)
                 changed.add(model.USERNAME_FIELD)
         user.save(update_fields=sorted(changed))

@@ -111,9 +111,9 @@ def spend(token: OneTimeToken) -> OneTimeToken:
 
 def void_all(end_user: EndUser) -> None:
     """Spend everything that was ever issued for a user: promotion, or a changed password."""
-    OneTimeToken.objects.filter(end_user=end_user, used_at=None).filter(~Q(purpose=Purpose.IDEMPOTENCY_KEY)).update(
-        used_at=timezone.now()
-    )
+    unspent = OneTimeToken.objects.filter(end_user=end_user, used_at=None).filter(~Q(purpose=Purpose.IDEMPOTENCY_KEY))
+    # What they stood for goes, too: a pending promotion holds the hash of a password.
+    unspent.update(used_at=timezone.now(), payload={})
 
 
 def find(purpose: str, secret: str, *, host: str) -> OneTimeToken | None:

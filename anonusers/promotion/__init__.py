@@ -42,7 +42,12 @@ def promote(
         if not AnonymousIdentity.objects.filter(pk=locked.pk).delete()[0]:
             raise UserIsRegular
         _add_login_id(locked, project, proof)
-        get_adapter().fill(locked.user, proof.login_id, verified=proof.verified, password=proof.password)
+        try:
+            with transaction.atomic():
+                get_adapter().fill(locked.user, proof.login_id, verified=proof.verified, password=proof.password)
+        except IntegrityError:
+            # The host gave this name to somebody of its own, between the adapter's look and its write.
+            raise LoginIDTaken from None
         end_all_sessions(locked, keep=keep_session)
         onetime.void_all(locked)
         Promotion.objects.create(

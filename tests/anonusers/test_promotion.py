@@ -714,3 +714,39 @@ def test_a_guest_whose_person_went_on_as_somebody_else_is_gone(application, act)
         else:
             supersede(guest=guest, by=somebody, method="password")
     assert row_counts() == before
+
+
+def test_a_name_that_the_host_gives_away_meanwhile_is_a_clean_refusal(application):
+    """The adapter looks, then writes: in between somebody of the host may take the name."""
+    guest = new_guest(application)
+    taken = regular_user(application).user.get_username()
+    before = row_counts(), state_of(guest, guest.user)
+
+    class Late:
+        def fill(self, user, login_id, *, verified, password):
+            user.username = taken
+            user.save(update_fields=["username"])
+
+    proof = proof_of("other@example.com")
+    with mock.patch("anonusers.promotion.get_adapter", Late), pytest.raises(errors.LoginIDTaken):
+        promote(end_user=guest, project=application.project, proof=proof)
+    assert (row_counts(), state_of(guest, guest.user)) == before
+
+
+def test_a_name_like_that_of_the_hosts_own_is_left_to_them(application, django_user_model):
+    django_user_model.objects.create_user("boss")
+    promoted = promote(
+        end_user=new_guest(application), project=application.project, proof=proof_of("Boss", type="username")
+    )
+    assert promoted.end_user.user.get_username().startswith("guest-")
+    assert LoginID.objects.get(end_user=promoted.end_user).value == "Boss"
+
+
+def test_no_hash_of_a_password_stays_behind_in_what_was_pending(application):
+    guest = new_guest(application)
+    pending = begin_promotion(
+        end_user=guest, project=application.project, type="email", text=EMAIL, password=PASSWORD, by_code=True
+    )
+    assert OneTimeToken.objects.get().payload["password"]
+    finish_promotion(handle=pending.handle, host=HOST, code=last_code(), end_user=guest)
+    assert [row.payload for row in OneTimeToken.objects.all()] == [{}]
