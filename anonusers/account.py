@@ -324,4 +324,6 @@ def delete_account(*, end_user: EndUser) -> None:
     Raises: ProtectedError, RestrictedError where the host forbids it.
     """
     with transaction.atomic():
+        # The row that logging in locks, before what hangs on it: else the two would wait for each other.
+        EndUser.objects.select_for_update().filter(pk=end_user.pk).first()
         end_user.user.delete()

@@ -59,6 +59,25 @@ class Adapter:
                 changed.add(model.USERNAME_FIELD)
         user.save(update_fields=sorted(changed))
 
+    def forget(self, user: Any) -> None:
+        """Take everything out of a row of AUTH_USER_MODEL that names its person, and save it: they were erased, and
+        something of the host that is to be kept hangs on the row.
+
+        Fills what `auth.User` has; override it for fields of your own.
+        """
+        model = get_user_model()
+        name = f"erased-{secrets.token_hex(16)}"
+        if isinstance(model._meta.get_field(model.USERNAME_FIELD), models.EmailField):
+            name += "@guest.invalid"
+        values: dict[str, Any] = {"first_name": "", "last_name": "", "is_active": False, "last_login": None}
+        values |= {model.EMAIL_FIELD: "", "is_staff": False, "is_superuser": False, model.USERNAME_FIELD: name}
+        known = {field.name for field in model._meta.concrete_fields}
+        for field, value in values.items():
+            if field in known:
+                setattr(user, field, value)
+        user.password = UNUSABLE_PASSWORD_PREFIX + secrets.token_urlsafe(30)
+        user.save()
+
 
 def get_adapter() -> Adapter:
     return _adapter(conf.ADAPTER)

@@ -14,14 +14,15 @@ from anonusers import credentials, tokens
 from anonusers.conf import conf
 from anonusers.errors import InvalidToken
 from anonusers.keys import key_ring_of
-from anonusers.models import EndUser, Project, Session
+from anonusers.models import EndUser, Session, project_at
 from anonusers.tokens import AccessClaims
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
 
 
 class BearerAuthentication(BaseAuthentication):
-    """`Authorization: Bearer <access token>`. One statement, which brings the user along.
+    """`Authorization: Bearer <access token>`, or `DPoP <access token>` with a proof (RFC 9449). One statement, which
+    brings the user along.
 
     With ANONUSERS_BEARER_CHECKS_SESSION off a JWT is believed until it expires: no statement, `request.auth` is its
     `AccessClaims`, and `request.user` is fetched when it is first looked at.
@@ -29,13 +30,11 @@ class BearerAuthentication(BaseAuthentication):
 
     def authenticate(self, request: Request) -> tuple[Any, Session | AccessClaims] | None:
         token = credentials.bearer_token(request._request)
-        if token is None:
-            return None
         try:
-            claims = _claims_of(token, origin=credentials.origin_of(request._request))
+            claims = _claims_of(token, origin=credentials.origin_of(request._request)) if token else None
         except InvalidToken:
             return None
-        if claims is not None:
+        if claims is not None and not claims.bound:
             return SimpleLazyObject(lambda: _user_of(claims)), claims
         session = credentials.bearer_session(request._request)
         return (session.end_user.user, session) if session else None
@@ -59,7 +58,7 @@ class CookieAuthentication(BaseAuthentication):
     def demand_trusted_origin(self, request: HttpRequest) -> None:
         if request.headers.get("Origin") == credentials.origin_of(request):
             return
-        project = Project.objects.at_host(request.get_host()).first()
+        project = project_at(request.get_host())
         if project is None or not credentials.is_trusted_origin(request, project):
             raise PermissionDenied("This request comes from a site that may not use the session cookie.")
 

@@ -1,5 +1,6 @@
 """System checks of settings and deployment; ids are unique (tests/test_house.py)."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,11 +9,17 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.utils.module_loading import import_string
 
 from anonusers.conf import Conf, conf
+from anonusers.guest_data import problems
 from anonusers.limits import parse_budget
 
 BUDGETS = (
     "SIGNUP_PER_IP",
     "SIGNUP_PER_PROJECT",
+    "SIGNUP_PER_APPLICATION",
+    "SIGNUP_PER_PROJECT_DAY",
+    "BOT_CHECK_PER_IP",
+    "CHALLENGES_PER_IP",
+    "KEY_LOGIN_PER_IP",
     "LOGIN_PER_IP",
     "LOGIN_PER_ACCOUNT_AND_IP",
     "LOGIN_PER_ACCOUNT",
@@ -46,13 +53,43 @@ def check_settings(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[Che
     except ImportError as error:
         hint = "Name a subclass of anonusers.adapters.Adapter by its dotted path."
         found.append(Error(f"ANONUSERS_ADAPTER cannot be imported: {error}", hint=hint, id="anonusers.E003"))
+    try:
+        import_string(conf.BOT_CHECK)
+    except ImportError as error:
+        hint = "Name a subclass of anonusers.bot_check.BotCheck by its dotted path."
+        found.append(Error(f"ANONUSERS_BOT_CHECK cannot be imported: {error}", hint=hint, id="anonusers.E008"))
+    if not isinstance(conf.BOT_CHECK_DIFFICULTY, int) or conf.BOT_CHECK_DIFFICULTY < 1:
+        hint = "How many numbers a proof of work tries at most, e.g. 50_000."
+        found.append(Error("ANONUSERS_BOT_CHECK_DIFFICULTY is not a number ≥ 1.", hint=hint, id="anonusers.E009"))
     if conf.ISSUER is not None and (not conf.ISSUER.startswith(("https://", "http://")) or conf.ISSUER.endswith("/")):
         hint = 'An origin such as "https://auth.example.com", without a slash at the end.'
         found.append(Error("ANONUSERS_ISSUER is not an origin.", hint=hint, id="anonusers.E004"))
     if not isinstance(conf.TRUSTED_PROXIES, int) or conf.TRUSTED_PROXIES < 0:
         hint = "The number of reverse proxies that append to X-Forwarded-For."
         found.append(Error("ANONUSERS_TRUSTED_PROXIES is not a number ≥ 0.", hint=hint, id="anonusers.E005"))
+    if not _are_patterns(conf.GUEST_ON_WRITE_PATHS):
+        hint = 'A list of regular expressions that are searched for in the path: [r"^/basket/"].'
+        found.append(Error("ANONUSERS_GUEST_ON_WRITE_PATHS cannot be matched.", hint=hint, id="anonusers.E007"))
     return found
+
+
+def _are_patterns(value: object) -> bool:
+    if not isinstance(value, list | tuple):  # a bare string would be a pattern for each of its letters
+        return False
+    try:
+        return all(isinstance(path, str) and re.compile(path) for path in value)
+    except re.error:
+        return False
+
+
+@register(Tags.models)
+def check_guest_data(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
+    """What becomes of the host's rows is declared for every relation to a user: else no clean-up can run."""
+    hint = (
+        'Declare it in ANONUSERS_GUEST_DATA as {"app.Model.field": …}: "keep", "delete", "set_null", "leave" (generic '
+        "relations), or the dotted path of a function."
+    )
+    return [Error(problem, hint=hint, id="anonusers.E006") for problem in problems()]
 
 
 @register(Tags.security, deploy=True)

@@ -30,6 +30,7 @@ def issue_code(
     authenticated_at: datetime,
     amr: str = "",
     nonce: str | None = None,
+    dpop_jkt: str = "",
     after_promotion: bool = False,
 ) -> Issued:
     """A code for one exchange. `redirect_uri` is what the client named, None where it left that to us.
@@ -48,6 +49,7 @@ def issue_code(
             "nonce": nonce,
             "authenticated_at": authenticated_at.timestamp(),
             "amr": amr,
+            "dpop_jkt": dpop_jkt,
             "after_promotion": after_promotion,
         },
     )
@@ -62,9 +64,12 @@ def exchange_code(
     code_verifier: str,
     issuer: Issuer,
     user_agent: str = "",
+    device: dict[str, str] | None = None,
+    dpop_jkt: str = "",
+    dpop_jti: str = "",
 ) -> Tokens:
-    """Tokens for a code. A wrong client, redirect URI or verifier burns it; a second use ends what the first one gave
-    (RFC 9700 §4.5).
+    """Tokens for a code. A wrong client, redirect URI, verifier or DPoP key burns it; a second use ends what the first
+    one gave (RFC 9700 §4.5). `dpop_jkt` is the key that the refresh token will be bound to.
 
     Raises: InvalidToken.
     """
@@ -75,8 +80,8 @@ def exchange_code(
         token = _lock(found.pk, found.end_user_id)
         if token.used_at is None:
             onetime.spend(token)
-            if _fits(token, application, redirect_uri, code_verifier):
-                session, secret = _open(token, application, user_agent)
+            if _fits(token, application, redirect_uri, code_verifier, dpop_jkt):
+                session, secret = _open(token, application, user_agent, device, (dpop_jkt, dpop_jti))
                 token.payload = token.payload | {"session_id": str(session.pk)}
                 token.save(update_fields=["payload"])
                 return mint_tokens(
@@ -108,7 +113,7 @@ def _lock(pk: int, end_user_id: uuid.UUID) -> OneTimeToken:
     return token
 
 
-def _fits(token: OneTimeToken, application: Application, redirect_uri: str, verifier: str) -> bool:
+def _fits(token: OneTimeToken, application: Application, redirect_uri: str, verifier: str, dpop_jkt: str) -> bool:
     user = token.end_user
     challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
     return (
@@ -116,6 +121,8 @@ def _fits(token: OneTimeToken, application: Application, redirect_uri: str, veri
         and _is_where_it_went(token, application, redirect_uri)
         and CODE_VERIFIER.fullmatch(verifier) is not None
         and compare_digest(challenge, token.payload["code_challenge"])
+        # RFC 9449 §10. Codes of before the upgrade do not have it.
+        and (not application.dpop_enabled or token.payload.get("dpop_jkt", "") in ("", dpop_jkt))
         and user is not None
         and user.disabled_at is None
         and getattr(user.user, "is_active", True)
@@ -129,7 +136,13 @@ def _is_where_it_went(token: OneTimeToken, application: Application, redirect_ur
     return compare_digest(redirect_uri.encode(), token.payload["redirect_uri"].encode())
 
 
-def _open(token: OneTimeToken, application: Application, user_agent: str) -> tuple[Session, RefreshToken]:
+def _open(
+    token: OneTimeToken,
+    application: Application,
+    user_agent: str,
+    device: dict[str, str] | None,
+    bound_to: tuple[str, str],
+) -> tuple[Session, RefreshToken]:
     end_user = token.end_user
     if end_user is None:
         raise InvalidToken
@@ -143,6 +156,9 @@ def _open(token: OneTimeToken, application: Application, user_agent: str) -> tup
         authenticated_at=datetime.fromtimestamp(token.payload["authenticated_at"], UTC),
         amr=token.payload["amr"],
         user_agent=user_agent,
+        device=device,
+        dpop_jkt=bound_to[0],
+        dpop_jti=bound_to[1],
         announce=not token.payload["after_promotion"],
     )
 

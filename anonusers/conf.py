@@ -17,6 +17,13 @@ class Conf:
     ADAPTER: str = "anonusers.adapters.Adapter"
     """Dotted path of the class that makes and fills the host's user rows."""
 
+    GUEST_DATA: dict[str, str] = {}
+    """What becomes of the host's rows when their guest is removed: `{"shop.Basket.user": "delete"}`. `keep` (a guest
+    who has one is never removed), `delete`, `set_null`, `leave` (generic relations), or a function's dotted path."""
+
+    GUEST_ON_WRITE_PATHS: list[str] = []
+    """Regular expressions of paths where whoever writes becomes a guest (GuestMiddleware): `[r"^/basket/"]`."""
+
     COOKIE_DOMAIN: str | None = None
     """Domain of the session cookie. None keeps it on the one host, which also gives it the `__Host-` prefix."""
 
@@ -35,13 +42,41 @@ class Conf:
     expires; opaque tokens are always looked up."""
 
     LIMITS_STORAGE: str = "memory://"
-    """Where rate limits are counted: a storage URI of the `limits` library, e.g. `redis://localhost:6379`."""
+    """Where rate limits are counted: a storage URI of the `limits` library, e.g. `redis://localhost:6379`, or
+    `database://`."""
 
     SIGNUP_PER_IP: str = "60/m"
     """New guests from one address (IPv6: one /64). `N/s|m|h|d`, or `off`."""
 
     SIGNUP_PER_PROJECT: str = "6000/m"
     """New guests in one project."""
+
+    SIGNUP_PER_APPLICATION: str = "off"
+    """New guests through one application, where its project says nothing else."""
+
+    SIGNUP_PER_PROJECT_DAY: str = "off"
+    """New guests in one project in the long run, e.g. `100000/d`, where it says nothing else."""
+
+    BOT_CHECK_PER_IP: str = "off"
+    """New guests from one address, past which the next ones need a solved bot check."""
+
+    BOT_CHECK: str = "anonusers.bot_check.ProofOfWork"
+    """Dotted path of the bot check: `ProofOfWork`, `Turnstile` or `HCaptcha` there, or a subclass of its `BotCheck`."""
+
+    BOT_CHECK_DIFFICULTY: int = 50_000
+    """How many numbers a proof of work has to try at most; half as many on average."""
+
+    BOT_CHECK_SITE_KEY: str = ""
+    """Public key at Turnstile or hCaptcha."""
+
+    BOT_CHECK_SECRET: str = ""
+    """Secret key at Turnstile or hCaptcha."""
+
+    CHALLENGES_PER_IP: str = "120/m"
+    """Challenges for device keys that one address may ask for."""
+
+    KEY_LOGIN_PER_IP: str = "300/m"
+    """Log-ins by device key from one address. New guests count against the sign-up limits besides."""
 
     LOGIN_PER_IP: str = "60/m"
     """Log-in attempts of end users from one address."""

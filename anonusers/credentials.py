@@ -6,10 +6,12 @@ Shared by the doors and by what host code imports; below them nobody sees a requ
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 
 from anonusers import sessions
 from anonusers.conf import conf
-from anonusers.errors import InvalidToken
+from anonusers.dpop import DPoPProof, verify_dpop_proof
+from anonusers.errors import DPoPProofRefused, InvalidToken
 from anonusers.models import Project, Session
 
 SAME_SITE_STRICT = "same_site_strict"
@@ -35,18 +37,42 @@ def user_agent_of(request: HttpRequest) -> str:
 
 def bearer_token(request: HttpRequest) -> str | None:
     """The token of `Authorization: Bearer …` (RFC 6750 §2.1), None where there is none or an empty one."""
+    return _authorization(request, "bearer")
+
+
+def _authorization(request: HttpRequest, wanted: str) -> str | None:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    return token.strip() or None if scheme.lower() == "bearer" else None
+    return token.strip() or None if scheme.lower() == wanted else None
+
+
+def dpop_proof(request: HttpRequest, *, access_token: str | None = None) -> DPoPProof | DPoPProofRefused | None:
+    """The proof that came with the request, verified (RFC 9449 §4.3), or what is to be said of one that is not valid:
+    whether that matters is for whoever knows the application. None where there is none."""
+    text = request.headers.get("DPoP")
+    if text is None:
+        return None
+    url = f"{origin_of(request)}{request.path}"
+    try:
+        return verify_dpop_proof(
+            text, method=str(request.method), url=url, now=timezone.now(), access_token=access_token
+        )
+    except DPoPProofRefused as refused:
+        return refused
 
 
 def bearer_session(request: HttpRequest) -> Session | None:
-    """The live session of the bearer token, None where the token is absent or worthless."""
-    token = bearer_token(request)
+    """The live session of the bearer token, or of one that is bound to a DPoP key (`Authorization: DPoP …`, RFC 9449
+    §7.1); None where it is absent or worthless."""
+    bound_token = _authorization(request, "dpop")
+    token = bound_token or bearer_token(request)
     if token is None:
         return None
     try:
-        return sessions.find_by_access_token(host=request.get_host(), origin=origin_of(request), token=token)
-    except InvalidToken:
+        proof = dpop_proof(request, access_token=bound_token) if bound_token else None
+        return sessions.find_by_access_token(
+            host=request.get_host(), origin=origin_of(request), token=token, proof=proof
+        )
+    except (InvalidToken, DPoPProofRefused):
         return None
 
 

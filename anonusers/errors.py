@@ -49,6 +49,16 @@ class RateLimited(AnonUsersError):
         self.retry_after = retry_after  # seconds
 
 
+class BotCheckRequired(RateLimited):
+    """Many guests come from your network. Solve the challenge, and send the solution along as `bot_check`."""
+
+    code = "bot_check_required"
+
+    def __init__(self, challenge: dict[str, Any], retry_after: int) -> None:
+        super().__init__("signup_bot_check", retry_after)  # from when on it goes without
+        self.challenge = challenge
+
+
 class UnknownProject(AnonUsersError):
     """No project lives at this host."""
 
@@ -218,10 +228,58 @@ class Busy(AnonUsersError):
     retry_after = 2  # seconds
 
 
+class KeyProofRefused(AnonUsersError):
+    """The signed request, its key or its challenge is not valid."""
+
+    code = "key_proof_refused"
+
+
+class KeyTaken(AnonUsersError):
+    """This device key cannot be added: it, or its ID, is in use or was used before."""
+
+    code = "key_taken"
+
+
+class KeyExists(AnonUsersError):
+    """This guest has a device key already. A recovery code moves the guest to a new device."""
+
+    code = "key_exists"
+
+
+class UnknownKey(AnonUsersError):
+    """This guest has no such device key."""
+
+    code = "unknown_key"
+
+
+class RecoveryCodeWrong(AnonUsersError):
+    """This recovery code is not valid (any more)."""
+
+    code = "recovery_code_wrong"
+
+
+class DPoPProofRefused(AnonUsersError):
+    """The DPoP proof is missing, not valid, or was made with another key."""
+
+    code = "dpop_proof_refused"
+
+
 class InvalidProjectFile(AnonUsersError):
     """The project file is not valid."""
 
     code = "invalid_project_file"
+
+
+class CleanupRefused(AnonUsersError):
+    """The clean-up cannot run: it is not declared what becomes of the host's data."""
+
+    code = "cleanup_refused"
+
+
+class ErasureForbidden(AnonUsersError):
+    """This person cannot be erased: the host application holds on to them."""
+
+    code = "erasure_forbidden"
 
 
 def all_errors() -> "list[type[AnonUsersError]]":

@@ -21,6 +21,14 @@ user_anonymous_promoted = Signal()
 existed before, which is `event.end_user` then."""
 user_authenticated = Signal()
 """An existing end user signed in: a new session was opened for them."""
+user_device_key_added = Signal()
+"""A guest was given a device key, their first or, by a recovery code, another one; `details["key_id"]` says which."""
+user_device_key_removed = Signal()
+"""A guest's device key was taken away for good."""
+user_expired = Signal()
+"""A guest whom nothing leads back to was set aside, to be removed days later; `event.end_user` has an `id` only."""
+user_deleted = Signal()
+"""A person was removed; `event.end_user` has an `id` only, `details["reason"]` is `cleanup` or `erasure`."""
 user_signed_out = Signal()
 """A session was ended by its user, by a token revocation, or because an old token or code came back."""
 
@@ -28,6 +36,10 @@ SIGNALS = {
     "user.created": user_created,
     "user.anonymous.promoted": user_anonymous_promoted,
     "user.authenticated": user_authenticated,
+    "user.device_key.added": user_device_key_added,
+    "user.device_key.removed": user_device_key_removed,
+    "user.expired": user_expired,
+    "user.deleted": user_deleted,
     "user.signed_out": user_signed_out,
 }
 

@@ -1,7 +1,7 @@
 """Budgets: named rate limits, shared by all doors.
 
 A window starts with its first hit and refills completely one period later (fixed window), counted atomically by the
-`limits` library in memory or in Redis.
+`limits` library in memory, in Redis, or in the database (limit_store.py).
 """
 
 import ipaddress
@@ -10,18 +10,19 @@ import math
 import threading
 import time
 from functools import lru_cache
+from typing import cast
 
 from limits import RateLimitItem, parse
 from limits.errors import StorageError
 from limits.storage import Storage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter
 
+from anonusers.budgets import UNITS, read_budget
 from anonusers.conf import conf
-from anonusers.errors import RateLimited
+from anonusers.errors import Busy, RateLimited
+from anonusers.networks import parse_address
 
 logger = logging.getLogger(__name__)
-
-UNITS = {"s": "second", "m": "minute", "h": "hour", "d": "day"}
 
 
 @lru_cache(maxsize=64)
@@ -30,12 +31,8 @@ def parse_budget(text: str) -> RateLimitItem | None:
 
     Raises: ValueError when the text is neither.
     """
-    if text == "off":
-        return None
-    amount, _, unit = text.partition("/")
-    if not amount.isascii() or not amount.isdigit() or int(amount) < 1 or unit not in UNITS:
-        raise ValueError(f"{text!r} is not a budget: use N/s, N/m, N/h, N/d or off")
-    return parse(f"{amount} per {UNITS[unit]}")
+    budget = read_budget(text)
+    return budget and parse(f"{budget[0]} per {UNITS[budget[1]]}")
 
 
 class Windows(Storage):
@@ -99,22 +96,31 @@ def _limiter(uri: str) -> FixedWindowRateLimiter:
     # lru_cache would let two threads make two counters for the first requests.
     with _making:
         if uri not in _limiters:
-            in_memory = uri.startswith("memory:")
-            storage = Windows() if in_memory else storage_from_string(uri, wrap_exceptions=True)
-            _limiters[uri] = FixedWindowRateLimiter(storage)
+            _limiters[uri] = FixedWindowRateLimiter(_storage(uri))
         return _limiters[uri]
+
+
+def _storage(uri: str) -> Storage:
+    if uri.startswith("memory:"):
+        return Windows()
+    if uri.startswith("database:"):
+        from anonusers.limit_store import DatabaseWindows  # not where there are no models yet
+
+        return DatabaseWindows(uri, wrap_exceptions=True)
+    return cast(Storage, storage_from_string(uri, wrap_exceptions=True))  # of the synchronous ones
 
 
 # When the shared store is away, sign-up goes on under a bound of this process.
 _fallback = FixedWindowRateLimiter(Windows())
 
 
-def spend(budget: str, *key: str) -> None:
+def spend(budget: str, *key: str, limit: str = "", stop: bool = False) -> None:
     """Take one from the budget `conf.<BUDGET>`, e.g. `spend("signup_per_ip", project, ip)`.
 
-    Raises: RateLimited with the seconds until the window refills.
+    A `limit` that is not blank is used instead of the setting's. When the shared store is away this process counts by
+    itself, unless it is to `stop`. Raises: RateLimited with the seconds until the window refills; Busy.
     """
-    item = parse_budget(getattr(conf, budget.upper()))
+    item = parse_budget(limit or getattr(conf, budget.upper()))
     if item is None:
         return
     limiter = _limiter(conf.LIMITS_STORAGE)
@@ -122,7 +128,11 @@ def spend(budget: str, *key: str) -> None:
         allowed = limiter.hit(item, budget, *key)
         reset = 0.0 if allowed else limiter.get_window_stats(item, budget, *key).reset_time
     except StorageError:
-        logger.exception("rate limit store is away; counting in this process")
+        # Fixed words: an alert can wait for them.
+        if stop:
+            logger.error("rate limit store is away; refusing", exc_info=True)
+            raise Busy from None
+        logger.error("rate limit store is away; counting in this process", exc_info=True)
         allowed = _fallback.hit(item, budget, *key)
         reset = 0.0 if allowed else _fallback.get_window_stats(item, budget, *key).reset_time
     if not allowed:
@@ -137,12 +147,9 @@ def forget() -> None:
 
 def network_of(ip: str) -> str:
     """The address a budget is keyed by: an IPv4 address, or the /64 of an IPv6 one."""
-    try:
-        address = ipaddress.ip_address(ip)
-    except ValueError:
+    address = parse_address(ip)
+    if address is None:
         return ip[:64]
     if address.version == 6:
-        if address.ipv4_mapped:
-            return str(address.ipv4_mapped)
         return str(ipaddress.ip_network((address, 64), strict=False).network_address)
     return str(address)

@@ -1,8 +1,15 @@
 """Middleware for host projects."""
 
+import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse
+from django.utils.deprecation import MiddlewareMixin
+
+from anonusers.conf import conf
+from anonusers.guests import admit, attach_guest, expect_guest
 
 
 def content_security_policy(form_targets: Iterable[str] = ()) -> str:
@@ -30,3 +37,27 @@ class PageHeadersMiddleware:
         if response.get("Content-Type", "").startswith("text/html"):
             response.headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
         return response
+
+
+class GuestMiddleware(MiddlewareMixin):
+    """Hands out the cookie of a guest who was signed up on the way, and signs guests up before any view whose path is
+    one of ANONUSERS_GUEST_ON_WRITE_PATHS. Stands after AuthenticationMiddleware and CsrfViewMiddleware."""
+
+    def process_request(self, request: HttpRequest) -> None:
+        expect_guest(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> HttpResponse | None:
+        # Not earlier: by now the CSRF check has passed and the path leads to a view, so a guest is of use.
+        paths = _compiled(tuple(conf.GUEST_ON_WRITE_PATHS))
+        return admit(request) if paths and paths.search(request.path) else None
+
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        attach_guest(request, response)
+        return response
+
+
+@lru_cache(maxsize=8)
+def _compiled(paths: tuple[str, ...]) -> re.Pattern[str] | None:
+    return re.compile("|".join(f"(?:{path})" for path in paths)) if paths else None

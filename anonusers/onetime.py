@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.utils import timezone
 
 from anonusers.errors import InvalidToken
-from anonusers.models import Application, EndUser, OneTimeToken, Project, project_id_at
+from anonusers.models import Application, EndUser, OneTimeToken, Project, project_id_at, spend_unbound
 from anonusers.tokens import secret_hash
 
 Purpose = OneTimeToken.Purpose
@@ -25,7 +26,15 @@ LIFETIMES = {
     Purpose.PENDING_LOGIN: timedelta(minutes=25),
     Purpose.PENDING_LOGIN_ID: timedelta(minutes=25),
     Purpose.PASSWORD_RESET: timedelta(minutes=30),
+    Purpose.ANONYMOUS_REQUEST: timedelta(minutes=5),
+    Purpose.BIOMETRIC_REQUEST: timedelta(minutes=5),
+    Purpose.APP2APP_REQUEST: timedelta(minutes=5),
+    Purpose.RECOVERY_CODE: timedelta(days=365),
 }
+CHALLENGES = (Purpose.ANONYMOUS_REQUEST, Purpose.BIOMETRIC_REQUEST, Purpose.APP2APP_REQUEST)
+ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+"""Base32 without the letters that look like others: for what people type, and for Authgear's challenges."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +56,11 @@ def issue(
     end_user: EndUser | None = None,
     application: Application | None = None,
     payload: dict[str, Any] | None = None,
+    alphabet: str = ALPHABET,
+    length: int = 32,
 ) -> Issued:
-    """A new secret of 32 characters, 190 bits."""
-    secret = "".join(secrets.choice(ALPHABET) for _ in range(32))
+    """A new secret: 32 characters of 62 are 190 bits."""
+    secret = "".join(secrets.choice(alphabet) for _ in range(length))
     token = OneTimeToken.objects.create(
         project=project,
         purpose=purpose,
@@ -71,9 +82,6 @@ def or_nothing(token: OneTimeToken) -> Iterator[None]:
     except BaseException:
         OneTimeToken.objects.filter(pk=token.pk).delete()
         raise
-
-
-ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
 def look(purpose: str, secret: str, *, host: str) -> OneTimeToken:
@@ -107,6 +115,51 @@ def spend(token: OneTimeToken) -> OneTimeToken:
         raise InvalidToken
     token.used_at = now
     return token
+
+
+def take(purpose: str, secret: str, *, project: Project) -> None:
+    """Spend a secret that nobody is bound to, without a look at its row: one statement, for hot paths.
+
+    Raises: InvalidToken.
+    """
+    if not spend_unbound(purpose, secret_hash(secret), project=project, now=timezone.now()):
+        raise InvalidToken
+
+
+def bind(purpose: str, secret: str, *, project: Project, end_user: EndUser) -> None:
+    """Reserve a secret for what one user is in the middle of: `void_all` spends it with the rest. Nobody else can take
+    it any more; the same user may bind it again.
+
+    Raises: InvalidToken.
+    """
+    mine = Q(end_user=None) | Q(end_user=end_user)
+    unspent = OneTimeToken.objects.filter(
+        project=project,
+        purpose=purpose,
+        token_hash=secret_hash(secret),
+        used_at=None,
+        expires_at__gt=timezone.now(),
+    )
+    if not unspent.filter(mine).update(end_user=end_user):
+        raise InvalidToken
+
+
+def once(purpose: str, value: str, *, project: Project, until: datetime) -> None:
+    """Note a value that somebody else made up; good for one use until then.
+
+    Raises: InvalidToken when it was noted before.
+    """
+    try:
+        with transaction.atomic():
+            OneTimeToken.objects.create(
+                project=project,
+                purpose=purpose,
+                token_hash=secret_hash(value),
+                expires_at=until,
+                used_at=timezone.now(),
+            )
+    except IntegrityError:
+        raise InvalidToken from None
 
 
 def void_all(end_user: EndUser) -> None:

@@ -1,14 +1,13 @@
 """The whole configuration of a project as one TOML file: read, compare, apply, export.
 
-The file is the truth: a key that it leaves out has its default, an application that it leaves out goes. To add a
-key, add its line to `PROJECT` or `APPLICATION`; its type, default and range follow from the model's field.
+The file is the truth: a key that it leaves out has its default, an application that it leaves out goes. Which keys
+there are stands in `project_keys`.
 """
 
 import hashlib
 import json
-import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -23,53 +22,19 @@ from django.db import IntegrityError, models, transaction
 from anonusers.errors import InvalidProjectFile, UnknownProject
 from anonusers.keys import create_keys
 from anonusers.models import Application, Project, ProjectDomain
-from anonusers.models.projects import validate_domain, validate_origin, validate_redirect_uri
-
-Keys = Mapping[str, Any]  # TOML key → model field, or the keys of a section
-Values = dict[str, Any]  # model field → value
-
-# Everything a file may say, in the order of an export.
-PROJECT: Keys = {
-    "project": {
-        "id": "slug",
-        "name": "name",
-        "domains": "domains",
-        "allowed_origins": "allowed_origins",
-        "anonymous_users": {"enabled": "anonymous_users_enabled", "promotion_conflict": "promotion_conflict"},
-        "sign_in": {"login_ids": "login_ids", "verify": "verify"},
-        "session": {
-            "lifetime": "session_lifetime",
-            "idle_timeout_enabled": "session_idle_timeout_enabled",
-            "idle_timeout": "session_idle_timeout",
-            "persistent_cookie": "session_persistent_cookie",
-        },
-        "retention": {"guest_inactive_days": "guest_inactive_days"},
-    }
-}
-APPLICATION: Keys = {
-    key: key
-    for key in (
-        *("client_id", "name", "type", "redirect_uris", "post_logout_redirect_uris"),
-        *("access_token_lifetime", "refresh_token_lifetime"),
-        *("refresh_token_idle_timeout_enabled", "refresh_token_idle_timeout", "refresh_token_rotation_enabled"),
-        *("issue_jwt_access_token", "id_token_signed_response_alg", "max_concurrent_sessions"),
-    )
-}
-REQUIRED = ("slug", "client_id", "type")
-
-# What a list may hold, where the column (JSON) cannot tell.
-CHOICES: Mapping[str, Sequence[str]] = {"login_ids": ("email", "phone", "username"), "verify": ("email", "phone")}
-VALIDATORS: Mapping[str, Callable[[str], object]] = {
-    "domains": validate_domain,
-    "allowed_origins": validate_origin,
-    "redirect_uris": validate_redirect_uri,
-    "post_logout_redirect_uris": validate_redirect_uri,
-}
-KINDS: tuple[tuple[Any, type, str], ...] = (
-    (models.BooleanField, bool, "true or false"),
-    (models.IntegerField, int, "a whole number"),
-    ((models.JSONField, models.ForeignObjectRel), list, "a list of strings"),
-    (models.CharField, str, "a string"),
+from anonusers.networks import NETWORKS_MAX
+from anonusers.project_keys import (
+    APPLICATION,
+    CHOICES,
+    KINDS,
+    MOST,
+    PROJECT,
+    REQUIRED,
+    VALIDATORS,
+    Keys,
+    Values,
+    below,
+    names_of,
 )
 
 
@@ -163,6 +128,8 @@ def _project(document: Mapping[str, Any]) -> Values:
     values["domains"].sort()  # their order means nothing, and the database keeps none
     if unknown := [name for name in values["verify"] if name not in values["login_ids"]]:
         raise ValidationError({"project.sign_in.verify": f"{_toml(unknown[0])} is not in login_ids."})
+    if len(values["unlimited_networks"]) > NETWORKS_MAX:
+        raise ValidationError({"project.limits.unlimited_networks": f"List at most {NETWORKS_MAX} networks."})
     row = Project(**{field: value for field, value in values.items() if field != "domains"})
     _clean(row, PROJECT, validate_unique=False, validate_constraints=False)
     return values
@@ -185,7 +152,7 @@ def _given(table: object, keys: Keys, model: type[models.Model], at: str = "") -
         raise ValidationError({at: "This must be a table."})
     values: Values = {}
     for key, value in table.items():
-        where = _below(at, key)
+        where = below(at, key)
         match keys.get(key):
             case None:
                 similar = get_close_matches(key, keys, 1)
@@ -202,6 +169,8 @@ def _check_type(value: object, field: Any, at: str) -> None:
     kind, name = next((kind, name) for fields, kind, name in KINDS if isinstance(field, fields))
     if type(value) is not kind:  # exactly: in Python, True is an int as well
         raise ValidationError({at: f"This must be {name}."})
+    if type(value) is int and value > MOST.get(field.name, value):
+        raise ValidationError({at: f"Ensure this value is less than or equal to {MOST[field.name]}."})
     if isinstance(value, str):
         _check_text(value, field, at)
     elif isinstance(value, list):
@@ -223,14 +192,14 @@ def _check_text(value: object, field: Any, at: str) -> None:
         VALIDATORS.get(field.name, str)(value)
     except ValidationError as error:
         raise ValidationError({at: [f"{_toml(value)}: {reason}" for reason in error.messages]}) from error
-    except ValueError as error:  # urlsplit() has its own opinion of brackets
-        raise ValidationError({at: f"{_toml(value)}: {error}."}) from error
+    except ValueError as error:  # among others, urlsplit() has its own opinion of brackets
+        raise ValidationError({at: f"{_toml(value)}: {str(error).removesuffix('.')}."}) from error
 
 
 def _filled(given: Values, keys: Keys, model: type[models.Model], at: str = "", *, defaults: Values) -> Values:
     """Every field's value: the given one, or its default."""
     values: Values = {}
-    for field, key in _names(keys, at).items():
+    for field, key in names_of(keys, at).items():
         if field in REQUIRED and field not in given:
             raise ValidationError({key: "This key is required."})
         default: Any = getattr(model._meta.get_field(field), "get_default", list)()  # domains, rows of their own: []
@@ -243,23 +212,9 @@ def _clean(row: models.Model, keys: Keys, at: str = "", **options: Any) -> None:
     try:
         row.full_clean(**options)
     except ValidationError as error:
-        names = _names(keys, at)
+        names = names_of(keys, at)
         problems = {names.get(field, at or "project"): reasons for field, reasons in error.message_dict.items()}
         raise ValidationError(problems) from error
-
-
-def _names(keys: Keys, at: str = "") -> dict[str, str]:
-    """Model field → dotted key of the file."""
-    names: dict[str, str] = {}
-    for key, target in keys.items():
-        where = _below(at, key)
-        names |= {target: where} if isinstance(target, str) else _names(target, where)
-    return names
-
-
-def _below(at: str, key: str) -> str:
-    name = key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml(key)
-    return f"{at}.{name}" if at else name
 
 
 def _toml(value: object) -> str:
@@ -283,14 +238,14 @@ def difference(project_file: ProjectFile) -> list[Change]:
             raise InvalidProjectFile(f"{project_file.path}: project.domains: {reason}")
 
     old = _values(project, PROJECT) if project else None
-    changes = _changes(_names(PROJECT), old, project_file.project)
+    changes = _changes(names_of(PROJECT), old, project_file.project)
     rows = {row.client_id: row for row in project.applications.all()} if project else {}
     wanted = {values["client_id"]: values for values in project_file.applications}
     for client_id in sorted(rows.keys() | wanted.keys()):
         key, row, new = f"applications[{_toml(client_id)}]", rows.get(client_id), wanted.get(client_id)
         old = _values(row, APPLICATION) if row else None
         if old and new:
-            changes += _changes(_names(APPLICATION, key), old, new)
+            changes += _changes(names_of(APPLICATION, key), old, new)
         elif row:
             changes.append(Change(key, old, None, f"and its sessions: {row.sessions.count()}"))
         else:
@@ -341,7 +296,7 @@ def _changes(names: Mapping[str, str], old: Values | None, new: Mapping[str, Any
 
 def _values(row: Project | Application, keys: Keys) -> Values:
     """What the database says, in the form that a file is read to."""
-    values = {field: getattr(row, field) for field in _names(keys)}
+    values = {field: getattr(row, field) for field in names_of(keys)}
     if isinstance(row, Project):
         values["domains"] = sorted(row.domains.values_list("domain", flat=True))
     return values

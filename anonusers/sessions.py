@@ -9,20 +9,21 @@ from hmac import compare_digest
 from django.db.models import Model
 from django.utils import timezone
 
-from anonusers import events, tokens
-from anonusers.errors import InvalidToken, ScopeTooWide, UnknownApplication, UnknownSession
+from anonusers import events, onetime, tokens
+from anonusers.dpop import DPoPProof
+from anonusers.errors import DPoPProofRefused, InvalidToken, UnknownSession
+from anonusers.keypairs import CLOCK_SKEW
 from anonusers.keys import key_ring
 from anonusers.models import (
     Application,
     EndUser,
+    OneTimeToken,
     Project,
     Session,
     insert_together,
-    project_id_at,
-    replace_refresh_hash,
     session_at,
 )
-from anonusers.tokens import Issuer, RefreshToken
+from anonusers.tokens import AccessClaims, Issuer, RefreshToken
 from anonusers.userinfo import userinfo
 
 logger = logging.getLogger(__name__)
@@ -34,17 +35,25 @@ tab must not log a guest out, who has no other way back (RFC 9700 §4.14)."""
 VOUCHER_LIFETIME = 3600
 """Seconds that a browser may use the settings page on the strength of an application's session."""
 
+Proof = DPoPProof | DPoPProofRefused | None
+"""What a client showed of its DPoP key: a proof, something that is none, or nothing."""
+
+DEVICE = ("name", "model", "system", "app")
+"""What is kept of what a client says about the device it runs on."""
+
 TOUCH_EVERY = 60
 """Seconds between two writes of a session's last use."""
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """What a client gets. `expires_in` is in seconds; what is None is not handed out."""
+    """What a client gets. `expires_in` is in seconds; what is None is not handed out. `token_type` is `Bearer`, or
+    `DPoP` for an access token that is bound to the session's DPoP key."""
 
     session: Session
     access_token: str
     expires_in: int
+    token_type: str = "Bearer"
     refresh_token: str | None = None
     id_token: str | None = None
 
@@ -60,6 +69,9 @@ def open_session(
     kind: str,
     scope: str = "",
     user_agent: str = "",
+    device: dict[str, str] | None = None,
+    dpop_jkt: str = "",
+    dpop_jti: str = "",
     authenticated_at: datetime | None = None,
     amr: str = "",
     secret: RefreshToken | None = None,
@@ -68,8 +80,9 @@ def open_session(
 ) -> tuple[Session, RefreshToken]:
     """A new session and the secret that leads to it: a refresh token, or the value of a cookie.
 
-    `new_user` are the rows of a user who comes into being with it; they are inserted in the same statement. Not to
-    `announce` it: it goes on with what a promotion has told already.
+    `dpop_jkt` is the key that it is bound to, by a proof with this `dpop_jti`. `new_user` are the rows of a user who
+    comes into being with it; they are inserted in the same statement. Not to `announce` it: it goes on with what a
+    promotion has told already.
     """
     secret = secret or tokens.new_refresh_token(uuid.uuid4())
     now = timezone.now()
@@ -86,6 +99,9 @@ def open_session(
         authenticated_at=authenticated_at,
         amr=amr,
         user_agent=_printable(user_agent),
+        device=known_device(device),
+        dpop_jkt=dpop_jkt,
+        dpop_jti_hash=tokens.secret_hash(dpop_jti) if dpop_jti else "",
     )
     insert_together(*new_user, session)
     if announce and not new_user:
@@ -121,6 +137,7 @@ def mint_tokens(
     left = int((session.lifetime_ends_at - now).total_seconds())
     lifetime = max(1, min(application.access_token_lifetime, left))
     ring = key_ring(session.project)
+    bound = issuer.binds_access_tokens and application.dpop_enabled and bool(session.dpop_jkt)
     if application.issue_jwt_access_token:
         access_token = tokens.mint_access_token(
             ring,
@@ -134,13 +151,17 @@ def mint_tokens(
             now=now,
             lifetime=lifetime,
             user_claims=issuer.user_claims(userinfo(session.end_user)),
+            dpop_jkt=session.dpop_jkt if bound else "",
         )
     else:
-        access_token = tokens.mint_opaque_access_token(ring, session_id=session.id, now=now, lifetime=lifetime)
+        access_token = tokens.mint_opaque_access_token(
+            ring, session_id=session.id, now=now, lifetime=lifetime, bound=bound
+        )
     return Tokens(
         session=session,
         access_token=access_token,
         expires_in=lifetime,
+        token_type="DPoP" if bound else "Bearer",
         refresh_token=str(refresh_token) if refresh_token else None,
         id_token=mint_id_token(session, application=application, issuer=issuer, nonce=nonce) if with_id_token else None,
     )
@@ -172,20 +193,25 @@ def find_by_cookie(*, host: str, value: str) -> Session:
     Raises: InvalidToken.
     """
     presented = tokens.parse_refresh_token(value)
-    session = _live_session(host, presented.session_id, Session.Kind.COOKIE)
+    session = live_session(host, presented.session_id, Session.Kind.COOKIE)
     if not compare_digest(presented.hash, session.refresh_hash):
         raise InvalidToken
     touch(session)
     return session
 
 
-def find_by_access_token(*, host: str, origin: str, token: str) -> Session:
+def find_by_access_token(*, host: str, origin: str, token: str, proof: Proof = None) -> Session:
     """The live session of an access token, JWT or opaque. One statement, and one more a minute.
 
-    Raises: InvalidToken.
+    A token that is bound to a key is worth nothing without a `proof` that names it, and each proof is good once.
+    Raises: InvalidToken, DPoPProofRefused.
     """
-    session = _live_session(host, tokens.unverified_session_id(token), Session.Kind.TOKEN)
-    _check_access_token(session, token, origin)
+    session = live_session(host, tokens.unverified_session_id(token), Session.Kind.TOKEN)
+    claims = _check_access_token(session, token, origin)
+    if claims.bound != (proof is not None):
+        raise InvalidToken  # RFC 9449 §7.2: not as a bearer token, and no bearer token as one that is bound
+    if proof is not None:
+        demand_bound_key(session, proof)
     touch(session)
     return session
 
@@ -201,29 +227,62 @@ def find_by_app_session(*, host: str, value: str) -> Session:
 
     Raises: InvalidToken.
     """
-    session = _live_session(host, tokens.unverified_session_id(value), Session.Kind.TOKEN)
+    session = live_session(host, tokens.unverified_session_id(value), Session.Kind.TOKEN)
     if tokens.read_voucher(key_ring(session.project), value, now=timezone.now()) != session.id:
         raise InvalidToken
     touch(session)
     return session
 
 
-def find_by_refresh_token(*, host: str, refresh_token: str, client_id: str | None = None) -> Session:
+def find_by_refresh_token(
+    *, host: str, refresh_token: str, client_id: str | None = None, proof: Proof = None
+) -> Session:
     """The live session of a refresh token, without rotating it. A token that was rotated away ends its session.
 
-    Raises: InvalidToken, also for a token of another application than `client_id`.
+    Raises: InvalidToken, also for a token of another application than `client_id`; DPoPProofRefused.
     """
     presented = tokens.parse_refresh_token(refresh_token)
-    session = _live_session(host, presented.session_id, Session.Kind.TOKEN)
+    session = live_session(host, presented.session_id, Session.Kind.TOKEN)
     if client_id is not None and (session.application is None or session.application.client_id != client_id):
         raise InvalidToken
+    demand_bound_key(session, proof)
     if not compare_digest(presented.hash, session.refresh_hash):
-        _successor_within_grace(session, presented)
+        successor_within_grace(session, presented)
     touch(session)
     return session
 
 
-def _live_session(host: str, session_id: uuid.UUID, kind: str) -> Session:
+def demand_bound_key(session: Session, proof: Proof) -> None:
+    """Before a refresh token is worth anything: a proof by the key it is bound to (RFC 9449 §5), each used once.
+
+    Another key is no better than a wrong token, and Authgear's SDKs only get over it when they are told so: they make
+    a new DPoP key when theirs is lost, and after `invalid_grant` they log in again.
+    Raises: DPoPProofRefused, InvalidToken.
+    """
+    if not session.token_settings.dpop_enabled:
+        return
+    if isinstance(proof, DPoPProofRefused):
+        raise proof
+    if not session.dpop_jkt:
+        return
+    if proof is None:
+        raise DPoPProofRefused
+    if not compare_digest(proof.thumbprint, session.dpop_jkt):
+        raise InvalidToken
+    if compare_digest(tokens.secret_hash(proof.jti), session.dpop_jti_hash):
+        raise DPoPProofRefused  # the one that it was bound with: the refresh may have the same URL
+    try:
+        onetime.once(
+            OneTimeToken.Purpose.DPOP_PROOF,
+            f"{proof.thumbprint} {proof.jti}",
+            project=session.project,
+            until=timezone.now() + timedelta(seconds=2 * CLOCK_SKEW),
+        )
+    except InvalidToken:
+        raise DPoPProofRefused from None
+
+
+def live_session(host: str, session_id: uuid.UUID, kind: str) -> Session:
     session = _open_session(host, session_id, kind)
     if not session.is_live(timezone.now()):
         raise InvalidToken
@@ -238,10 +297,11 @@ def _open_session(host: str, session_id: uuid.UUID, kind: str) -> Session:
     return session
 
 
-def _check_access_token(session: Session, token: str, origin: str) -> None:
+def _check_access_token(session: Session, token: str, origin: str) -> AccessClaims:
     claims = tokens.read_access_token(key_ring(session.project), token, origin=origin, now=timezone.now())
     if claims.session_id != session.id or claims.sub not in (None, str(session.end_user_id)):
         raise InvalidToken
+    return claims
 
 
 def touch(session: Session) -> None:
@@ -256,76 +316,7 @@ def touch(session: Session) -> None:
         session.last_used_at = now
 
 
-# --- refresh --------------------------------------------------------------------------------------
-
-
-def refresh_session(
-    *,
-    host: str,
-    client_id: str,
-    refresh_token: str,
-    issuer: Issuer,
-    scope: str = "",
-    with_id_token: bool = False,
-) -> Tokens:
-    """New tokens for a refresh token; a new refresh token too where the application rotates them.
-
-    Two statements. Rotation is one conditional UPDATE whose row count decides; who loses the race gets the same
-    successor as who won it.
-    Raises: UnknownApplication; ScopeTooWide; InvalidToken, also for a token of another application or project.
-    """
-    try:
-        presented = tokens.parse_refresh_token(refresh_token)
-        for _attempt in range(3):
-            session = _live_session(host, presented.session_id, Session.Kind.TOKEN)
-            application = session.application
-            if application is None or application.client_id != client_id or not application.may_have_guests:
-                raise InvalidToken  # before anything is changed: the owner's token stays good
-            if not set(scope.split()) <= set(session.scope.split()):
-                raise ScopeTooWide  # RFC 6749 §6
-            try:
-                successor = _refresh(session, presented)
-            except _LostTheRace:
-                continue
-            return mint_tokens(session, issuer=issuer, refresh_token=successor, with_id_token=with_id_token)
-        raise InvalidToken
-    except InvalidToken:
-        if not Application.objects.filter(project_id=project_id_at(host), client_id=client_id).exists():
-            raise UnknownApplication from None
-        raise
-
-
-class _LostTheRace(Exception):
-    """Another request rotated the token between our SELECT and our UPDATE."""
-
-
-def _refresh(session: Session, presented: RefreshToken) -> RefreshToken | None:
-    """The successor to hand out, or None where tokens are not rotated.
-
-    Raises: InvalidToken, _LostTheRace.
-    """
-    if not compare_digest(presented.hash, session.refresh_hash):
-        successor = _successor_within_grace(session, presented)
-        touch(session)
-        return successor
-    now = timezone.now()
-    if session.application is not None and session.application.refresh_token_rotation_enabled:
-        successor = presented.successor(key_ring(session.project).signing("HS256").private)
-        if not replace_refresh_hash(
-            session,
-            presented_hash=presented.hash,
-            successor_hash=successor.hash,
-            generation=successor.generation,
-            now=now,
-        ):
-            raise _LostTheRace
-        session.last_used_at = now
-        return successor
-    touch(session)
-    return None
-
-
-def _successor_within_grace(session: Session, presented: RefreshToken) -> RefreshToken:
+def successor_within_grace(session: Session, presented: RefreshToken) -> RefreshToken:
     """The current token, derived from its direct parent within the grace time.
 
     A genuine token older than that has been stolen or kept by a broken client: the session ends (RFC 9700 §4.14.2).
@@ -396,10 +387,15 @@ def revoke_token(*, host: str, origin: str, token: str, client_id: str | None = 
         if client_id is not None and (session.application is None or session.application.client_id != client_id):
             return
         if presented and not compare_digest(presented.hash, session.refresh_hash):
-            _successor_within_grace(session, presented)
+            successor_within_grace(session, presented)
     except InvalidToken:
         return
     end_session(session)
+
+
+def known_device(device: dict[str, str] | None) -> dict[str, str]:
+    told = {name: _printable((device or {}).get(name, "")) for name in DEVICE}
+    return {name: text for name, text in told.items() if text}
 
 
 def _printable(user_agent: str) -> str:

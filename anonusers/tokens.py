@@ -14,7 +14,7 @@ import secrets
 import struct
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -111,20 +111,22 @@ class KeyRing:
 @dataclass(frozen=True)
 class Issuer:
     """What a door brings to minting: its public origin, its words for the facts about a user, and how it names a
-    session in ID tokens."""
+    session in ID tokens. `binds_access_tokens`: those of sessions with a DPoP key are worth nothing without it."""
 
     origin: str
     user_claims: Callable[[Any], Mapping[str, Any]]
     sid: Callable[[Any], str] = lambda session: str(session.id)
+    binds_access_tokens: bool = False
 
 
 @dataclass(frozen=True)
 class AccessClaims:
-    """What a verified access token says. Times are unix seconds."""
+    """What a verified access token says. Times are unix seconds. `bound`: to the DPoP key of its session."""
 
     session_id: uuid.UUID
     expires_at: int
     sub: str | None = None  # an opaque token does not carry it
+    bound: bool = False
     raw: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -144,6 +146,7 @@ def mint_access_token(
     lifetime: int,
     user_claims: Mapping[str, Any],
     amr: str = "",
+    dpop_jkt: str = "",
 ) -> str:
     """A JWT access token (RFC 9068), signed ES256."""
     key = ring.signing("ES256")
@@ -160,17 +163,21 @@ def mint_access_token(
         "sid": str(session_id),
         "sub": sub,
         **({"amr": amr.split()} if amr else {}),
+        **({"cnf": {"jkt": dpop_jkt}} if dpop_jkt else {}),  # RFC 9449 §6.1
         **user_claims,
     }
     return jwt.encode(claims, key.private, "ES256", headers={"kid": key.kid, "typ": ACCESS_TOKEN_TYPE})
 
 
-def mint_opaque_access_token(ring: KeyRing, *, session_id: uuid.UUID, now: datetime, lifetime: int) -> str:
+def mint_opaque_access_token(
+    ring: KeyRing, *, session_id: uuid.UUID, now: datetime, lifetime: int, bound: bool = False
+) -> str:
     """An access token that says nothing to its holder: session id, expiry and a MAC that only this server can make.
 
     Nothing is stored; the session's row is asked at each use.
     """
-    return _mint_opaque(ring, OPAQUE_ACCESS_TOKEN, session_id, int(now.timestamp()) + lifetime)
+    purpose = BOUND_ACCESS_TOKEN if bound else OPAQUE_ACCESS_TOKEN
+    return _mint_opaque(ring, purpose, session_id, int(now.timestamp()) + lifetime)
 
 
 def mint_voucher(ring: KeyRing, *, session_id: uuid.UUID, now: datetime, lifetime: int) -> str:
@@ -225,9 +232,7 @@ def read_access_token(ring: KeyRing, token: str, *, origin: str, now: datetime) 
     digest = hashlib.sha256(f"{origin} {token}".encode("utf-8", "surrogatepass")).digest()
     claims = ring._verified.get(digest)
     if claims is None:
-        claims = (
-            _read_jwt(ring, token, origin) if token.count(".") == 2 else _read_opaque(ring, OPAQUE_ACCESS_TOKEN, token)
-        )
+        claims = _read_jwt(ring, token, origin) if token.count(".") == 2 else _read_opaque_access_token(ring, token)
         if len(ring._verified) >= VERIFIED_TOKENS_REMEMBERED:
             ring._verified.clear()
         ring._verified[digest] = claims
@@ -250,12 +255,20 @@ def _read_jwt(ring: KeyRing, token: str, origin: str) -> AccessClaims:
             audience=origin,
             options={"require": ["exp", "iat", "sub", "sid", "client_id"], "verify_exp": False},
         )
-        return AccessClaims(uuid.UUID(claims["sid"]), int(claims["exp"]), claims["sub"], claims)
+        return AccessClaims(uuid.UUID(claims["sid"]), int(claims["exp"]), claims["sub"], "cnf" in claims, claims)
     except (jwt.InvalidTokenError, ValueError, TypeError, RecursionError):
         raise InvalidToken from None
 
 
-OPAQUE_ACCESS_TOKEN, VOUCHER = b"opaque access token:", b"app session:"
+OPAQUE_ACCESS_TOKEN, BOUND_ACCESS_TOKEN = b"opaque access token:", b"bound access token:"
+VOUCHER = b"app session:"
+
+
+def _read_opaque_access_token(ring: KeyRing, token: str) -> AccessClaims:
+    try:
+        return _read_opaque(ring, OPAQUE_ACCESS_TOKEN, token)
+    except InvalidToken:
+        return replace(_read_opaque(ring, BOUND_ACCESS_TOKEN, token), bound=True)
 
 
 def _mint_opaque(ring: KeyRing, purpose: bytes, session_id: uuid.UUID, expires_at: int) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
+from devices import Phone
 from prepare import CLIENT_ID
 
 JSON = {"Content-Type": "application/json"}
@@ -19,13 +20,20 @@ Send = Callable[[Request], dict[str, Any]]
 GUESTS = 20
 """Each connection takes turns with so many guests (or rows)."""
 
+PHONES = 2
+"""Guests with a device key have to be fewer: their keys take long to make."""
+
 
 class Case(ABC):
-    """`server` is who answers, `floor` the bare view that does the least for the same purpose."""
+    """`server` is who answers, `floor` the bare view that does the least for the same purpose.
+
+    Where one needs the answer of another, `requests` that belong together are counted and timed as one.
+    """
 
     name: ClassVar[str]
     server: ClassVar[str] = "anonusers"
     floor: ClassVar[str]
+    requests: ClassVar[int] = 1
 
     def prepare(self, send: Send) -> None:  # noqa: B027 - most cases need nothing
         """Make what the requests need. Not measured."""
@@ -125,6 +133,45 @@ class Refresh(Case):
         self.tokens.append(json.loads(body)["refresh_token"])
 
 
+class Challenge(Case):
+    """What every log-in with a device key begins with."""
+
+    name = "native challenge"
+    floor = Insert.name
+    path, body = "/api/v1/challenge/", {"client_id": CLIENT_ID}
+
+    def request(self) -> Request:
+        return "POST", self.path, json.dumps(self.body).encode(), JSON
+
+
+class KeyLogin(Challenge):
+    """A guest who comes back: a challenge, and the log-in that it was signed for."""
+
+    name = "native challenge + key log-in"
+    requests = 2
+
+    def prepare(self, send: Send) -> None:
+        self.challenge = ""
+        self.phones = deque(Phone() for _ in range(PHONES))
+        for _ in range(PHONES * self.requests):
+            self.answered(json.dumps(send(self.request())).encode())
+
+    def request(self) -> Request:
+        if not self.challenge:
+            return super().request()
+        self.phones.rotate()
+        return self.log_in(self.phones[0].sign(self.challenge))
+
+    def log_in(self, signed_request: str) -> Request:
+        body = {"client_id": CLIENT_ID, "kind": "token", "signed_request": signed_request}
+        return "POST", "/api/v1/login/key/", json.dumps(body).encode(), JSON
+
+    def answered(self, body: bytes) -> None:
+        answer = json.loads(body)
+        answer = answer.get("result", answer)
+        self.challenge = answer.get("challenge") or answer.get("token") or ""
+
+
 # --- Authgear door --------------------------------------------------------------------------------
 
 
@@ -159,11 +206,31 @@ class AuthgearRefresh(Refresh):
         return "POST", "/oauth2/token", urlencode(fields).encode(), FORM
 
 
+class AuthgearChallenge(Challenge):
+    name = "Authgear challenge"
+    path, body = "/oauth2/challenge", {"purpose": "anonymous_request"}
+
+
+class AuthgearKeyLogin(AuthgearChallenge, KeyLogin):
+    """With an ID token, as above."""
+
+    name = "Authgear challenge + key log-in"
+
+    def log_in(self, signed_request: str) -> Request:
+        grant = "urn:authgear:params:oauth:grant-type:anonymous-request"
+        fields = {"grant_type": grant, "client_id": CLIENT_ID, "jwt": signed_request}
+        return "POST", "/oauth2/token", urlencode(fields).encode(), FORM
+
+
 CASES: tuple[type[Case], ...] = (
     Insert,
     SignUp,
     LimitedSignUp,
     AuthgearSignUp,
+    Challenge,
+    KeyLogin,
+    AuthgearChallenge,
+    AuthgearKeyLogin,
     Select,
     UserInfo,
     AuthgearUserInfo,

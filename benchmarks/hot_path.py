@@ -1,4 +1,5 @@
-"""Sign-up, userinfo and refresh of the running server against a bare REST framework view with one statement.
+"""Sign-up, log-in by key, userinfo and refresh of the running server against a bare REST framework view that does one
+statement.
 
     .venv/bin/python benchmarks/hot_path.py --help
 
@@ -27,6 +28,7 @@ from servers import Database, Server  # noqa: E402
 
 DATABASE_URL = "postgres://root@127.0.0.1:5432/bench"
 LIMITLESS, NEVER_REACHED = "off", "1000000000/m"
+BUDGETS = ("SIGNUP_PER_IP", "SIGNUP_PER_PROJECT", "CHALLENGES_PER_IP", "KEY_LOGIN_PER_IP")
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def main() -> None:
             for case in options.cases[:: -1 if number % 2 else 1]:
                 run = measure(case, servers[case.server], database, options)
                 runs[case.name].append(run)
-                progress = f"round {number + 1}/{options.rounds}  {case.name:26} {run.per_second:6.0f}/s"
+                progress = f"round {number + 1}/{options.rounds}  {case.name:32} {run.per_second:6.0f}/s"
                 print(progress, *run.failures[:1], file=sys.stderr)
     print(table(runs, options))
     if any(run.failures for rounds in runs.values() for run in rounds):
@@ -123,7 +125,7 @@ def serving(
     try:
         for name in sorted({case.server for case in options.cases}):
             application, budget = applications[name]
-            budgets = dict.fromkeys(("ANONUSERS_SIGNUP_PER_IP", "ANONUSERS_SIGNUP_PER_PROJECT"), budget)
+            budgets = {f"ANONUSERS_{name}": budget for name in BUDGETS}
             log = directory / f"{name}.log"
             started[name] = Server(
                 application, workers=options.workers, environment={**environment, **budgets}, log=log

@@ -74,7 +74,7 @@ def _client(case: type[Case], port: int, seconds: float, barrier: Barrier, sende
         doing = case()
         doing.prepare(lambda request: json.loads(_demand(send(request))))
         # Threads and database connections that went idle meanwhile come back before the clock starts.
-        for _ in range(10):
+        for _ in range(10 * case.requests):
             doing.answered(_demand(send(doing.request())))
         barrier.wait(READY_WITHIN)
         barrier.wait(READY_WITHIN)
@@ -83,13 +83,16 @@ def _client(case: type[Case], port: int, seconds: float, barrier: Barrier, sende
         now = time.perf_counter()
         end = now + seconds
         while now < end and not failures:
-            status, body = send(doing.request())
-            then, now = now, time.perf_counter()
-            if 200 <= status < 300:
-                latencies.append(now - then)
+            for _ in range(case.requests):
+                status, body = send(doing.request())
+                answered = time.perf_counter()
+                if not 200 <= status < 300:
+                    failures.append(f"{status} {body[:200]!r}")
+                    break
                 doing.answered(body)
-            else:
-                failures.append(f"{status} {body[:200]!r}")
+            then, now = now, answered
+            if not failures:
+                latencies.append(now - then)
         sender.send((latencies, failures))
 
 

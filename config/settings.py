@@ -182,11 +182,20 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
 
 ANONUSERS_TRUSTED_PROXIES = TRUSTED_PROXIES
 # The limits library says redis:// where Django's cache URLs may say rediscache://.
-ANONUSERS_LIMITS_STORAGE = (
+ANONUSERS_LIMITS_STORAGE = env.str("ANONUSERS_LIMITS_STORAGE", default="") or (
     CACHE_URL.replace("rediscache://", "redis://") if CACHE_URL.startswith(("redis", "memcached")) else "memory://"
 )
 ANONUSERS_SIGNUP_PER_IP = env.str("ANONUSERS_SIGNUP_PER_IP", default="60/m")
 ANONUSERS_SIGNUP_PER_PROJECT = env.str("ANONUSERS_SIGNUP_PER_PROJECT", default="6000/m")
+ANONUSERS_SIGNUP_PER_APPLICATION = env.str("ANONUSERS_SIGNUP_PER_APPLICATION", default="off")
+ANONUSERS_SIGNUP_PER_PROJECT_DAY = env.str("ANONUSERS_SIGNUP_PER_PROJECT_DAY", default="off")
+ANONUSERS_BOT_CHECK_PER_IP = env.str("ANONUSERS_BOT_CHECK_PER_IP", default="off")
+ANONUSERS_BOT_CHECK = env.str("ANONUSERS_BOT_CHECK", default="anonusers.bot_check.ProofOfWork")
+ANONUSERS_BOT_CHECK_DIFFICULTY = env.int("ANONUSERS_BOT_CHECK_DIFFICULTY", default=50_000)
+ANONUSERS_BOT_CHECK_SITE_KEY = env.str("ANONUSERS_BOT_CHECK_SITE_KEY", default="")
+ANONUSERS_BOT_CHECK_SECRET = env.str("ANONUSERS_BOT_CHECK_SECRET", default="")
+ANONUSERS_CHALLENGES_PER_IP = env.str("ANONUSERS_CHALLENGES_PER_IP", default="120/m")
+ANONUSERS_KEY_LOGIN_PER_IP = env.str("ANONUSERS_KEY_LOGIN_PER_IP", default="300/m")
 if _keys := env.list("ANONUSERS_ENCRYPTION_KEYS", default=[]):
     ANONUSERS_ENCRYPTION_KEYS = _keys
 
@@ -207,3 +216,6 @@ LOGGING = {
     "loggers": {"django.request": {"level": "ERROR"}},
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
 }
+
+# Who has written into the guestbook stays.
+ANONUSERS_GUEST_DATA = {"example.Comment.author": "keep"}

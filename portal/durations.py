@@ -35,6 +35,16 @@ def grouped(number: int) -> str:
     return number_format(number, use_l10n=True, force_grouping=True)
 
 
+def relative(seconds: float) -> str:
+    """How far away something is, in its largest unit: `-7200` → "2 hours ago", `90000` → "in 1 day"."""
+    away = int(abs(seconds))
+    if away < MINUTE:
+        return _("just now") if seconds <= 0 else _("in less than a minute")
+    unit = next(unit for unit in (DAY, HOUR, MINUTE) if away >= unit)
+    words = in_words(away - away % unit)
+    return (_("%s ago") if seconds < 0 else _("in %s")) % words
+
+
 @dataclass(frozen=True, kw_only=True)
 class LogoutSentence:
     """When people are logged out, in one sentence. The patterns go to the page, where the script fills them live."""

@@ -8,10 +8,11 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from anonusers.budgets import OFF, check_budget_of_project
 from anonusers.models.projects import validate_redirect_uri
+from anonusers.networks import NETWORKS_MAX
+from anonusers.project_keys import MOST, check_network
 from portal.durations import grouped, in_words
-
-URIS_MAX = 100
 
 
 class Switch(forms.CheckboxInput):
@@ -21,8 +22,8 @@ class Switch(forms.CheckboxInput):
         super().__init__({"class": "switch", "role": "switch", **(attrs or {})})
 
 
-class Seconds(forms.TextInput):
-    """A number of seconds. Not type=number: that drops what it cannot read and changes under the mouse wheel."""
+class Number(forms.TextInput):
+    """A number with its unit. Not type=number: that drops what it cannot read and changes under the mouse wheel."""
 
     def __init__(self, attrs: dict[str, Any] | None = None) -> None:
         super().__init__(
@@ -30,13 +31,18 @@ class Seconds(forms.TextInput):
         )
 
 
-class SecondsField(forms.IntegerField):
-    """A whole number of seconds within the bounds of the model's field."""
+class Seconds(Number):
+    """A number of seconds, whose words stand below."""
 
-    widget = Seconds
+
+class NumberField(forms.IntegerField):
+    """A whole number within the bounds of the model's field."""
+
+    widget = Number
+    unit: Any = ""
     default_error_messages = {
-        "required": _("Enter a number of seconds."),
-        "invalid": _("Enter a whole number of seconds, such as 1800."),
+        "required": _("Enter a number."),
+        "invalid": _("Enter a whole number, such as 30."),
     }
 
     def to_python(self, value: Any) -> int | None:
@@ -49,29 +55,99 @@ class SecondsField(forms.IntegerField):
     def bound_by(self, field: "models.Field[Any, Any]") -> None:
         """Take over the bounds of the model's field, and say them in words when they are missed."""
         # The column's own 32 bits are bounds too; the narrowest count.
-        self.keep_between(
-            max(v.limit_value for v in field.validators if isinstance(v, MinValueValidator)),
-            min(v.limit_value for v in field.validators if isinstance(v, MaxValueValidator)),
-        )
+        most = [v.limit_value for v in field.validators if isinstance(v, MaxValueValidator)]
+        if field.name in MOST:
+            most.append(MOST[field.name])
+        self.keep_between(max(v.limit_value for v in field.validators if isinstance(v, MinValueValidator)), min(most))
 
     def keep_between(self, low: int, high: int) -> None:
         """Refuse what is below `low` or above `high`."""
-        bounds = (
-            (MinValueValidator, low, _("Enter at least %(seconds)s seconds (%(words)s).")),
-            (MaxValueValidator, high, _("Enter at most %(seconds)s seconds (%(words)s).")),
-        )
         self.min_value, self.max_value = low, high
         self.widget.attrs |= {"data-min": low, "data-max": high}  # the live sentence is silent outside
-        self.validators = [
-            validator(limit, message % {"seconds": grouped(limit), "words": in_words(limit)})
-            for validator, limit, message in bounds
-        ]
+        below, above = self.bounds_in_words(low, high)
+        self.validators = [MinValueValidator(low, below), MaxValueValidator(high, above)]
+
+    def bounds_in_words(self, low: int, high: int) -> tuple[Any, Any]:
+        """What is said about a number that is too small, and about one that is too large."""
+        words = _("Enter a number from %(low)s to %(high)s.") % {"low": grouped(low), "high": grouped(high)}
+        return words, words
 
 
-class URIListField(forms.CharField):
-    """Redirect URIs, one a line."""
+class DaysField(NumberField):
+    """A number of days."""
+
+    unit = _("days")
+    default_error_messages = {
+        "required": _("Enter a number of days."),
+        "invalid": _("Enter a whole number of days, such as 30."),
+    }
+
+
+class GuestsField(NumberField):
+    """A number of guests."""
+
+    unit = _("guests")
+    default_error_messages = {"invalid": _("Enter a whole number, such as 100000.")}
+
+
+class PercentField(NumberField):
+    """A share."""
+
+    unit = "%"
+
+
+class SecondsField(NumberField):
+    """A whole number of seconds within the bounds of the model's field."""
+
+    widget = Seconds
+    unit = _("seconds")
+    default_error_messages = {
+        "required": _("Enter a number of seconds."),
+        "invalid": _("Enter a whole number of seconds, such as 1800."),
+    }
+
+    def bounds_in_words(self, low: int, high: int) -> tuple[Any, Any]:
+        bounds = (
+            (low, _("Enter at least %(seconds)s seconds (%(words)s).")),
+            (high, _("Enter at most %(seconds)s seconds (%(words)s).")),
+        )
+        least, most = (words % {"seconds": grouped(limit), "words": in_words(limit)} for limit, words in bounds)
+        return least, most
+
+
+class BudgetField(forms.CharField):
+    """So many in so much time, `off`, or nothing: the server's default, which `default` says."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.default = OFF
+
+    def stands_for(self, default: str) -> None:
+        """Say what an empty entry means here."""
+        self.default = default
+        self.widget.attrs |= {
+            "class": "input mono",
+            "placeholder": default,
+            "autocomplete": "off",
+            "autocapitalize": "none",
+            "spellcheck": "false",
+            "dir": "ltr",
+        }
+
+    def validate(self, value: Any) -> None:
+        super().validate(value)
+        try:
+            check_budget_of_project(value)
+        except ValueError as error:
+            raise ValidationError(str(error), code="invalid") from error
+
+
+class LinesField(forms.CharField):
+    """A list, one entry a line."""
 
     widget = forms.Textarea
+    most = 100
+    too_many: Any = _("Enter at most %(count)d lines.")
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(required=False, **kwargs)
@@ -83,24 +159,54 @@ class URIListField(forms.CharField):
         return "\n".join(value) if isinstance(value, list) else value
 
     def has_changed(self, initial: Any, data: Any) -> bool:
-        return list(initial or []) != [line.strip() for line in str(data or "").splitlines() if line.strip()]
+        return list(initial or []) != self.entries_of(data)
 
     def to_python(self, value: Any) -> Any:
-        lines = (super().to_python(value) or "").splitlines()
-        return [line.strip() for line in lines if line.strip()]
+        return self.entries_of(super().to_python(value))
+
+    def entries_of(self, text: Any) -> list[str]:
+        """The lines that say something."""
+        return [line.strip() for line in str(text or "").splitlines() if line.strip()]
+
+    def check(self, entry: str) -> None:
+        """Raises: ValidationError, ValueError"""
+        raise NotImplementedError
 
     def validate(self, value: Any) -> None:
         super().validate(value)
-        if len(value) > URIS_MAX:
-            raise ValidationError(_("Enter at most %(count)d URIs.") % {"count": URIS_MAX}, code="too_many")
+        if len(value) > self.most:
+            raise ValidationError(self.too_many % {"count": self.most}, code="too_many")
         problems = []
-        for position, uri in enumerate(value):
+        for position, entry in enumerate(value):
             try:
-                validate_redirect_uri(uri)
-            except ValidationError as error:
-                problems.append(_("%(uri)s: %(reason)s") % {"uri": uri[:100], "reason": error.message})
+                self.check(entry)
+            except (ValidationError, ValueError) as error:
+                reason = error.message if isinstance(error, ValidationError) else str(error)
+                problems.append(_("%(entry)s: %(reason)s") % {"entry": entry[:100], "reason": reason})
             else:
-                if uri in value[:position]:
-                    problems.append(_("%(uri)s is there twice.") % {"uri": uri[:100]})
+                if entry in value[:position]:
+                    problems.append(_("%(entry)s is there twice.") % {"entry": entry[:100]})
         if problems:
             raise ValidationError(problems, code="invalid")
+
+
+class URIListField(LinesField):
+    """Redirect URIs, one a line."""
+
+    too_many = _("Enter at most %(count)d URIs.")
+
+    def check(self, entry: str) -> None:
+        validate_redirect_uri(entry)
+
+
+class NetworksField(LinesField):
+    """Networks, one a line, some with the time for which they count."""
+
+    most = NETWORKS_MAX
+    too_many = _("Enter at most %(count)d networks.")
+
+    def entries_of(self, text: Any) -> list[str]:
+        return [" ".join(line.split()) for line in super().entries_of(text)]
+
+    def check(self, entry: str) -> None:
+        check_network(entry)

@@ -11,7 +11,7 @@ from anonusers.models import Application, Project
 from anonusers.models.projects import ACCESS_TOKEN_LIFETIME_MIN, M2M_ACCESS_TOKEN_LIFETIME_MAX
 from portal.access import is_operator
 from portal.durations import LogoutSentence, logout_sentence
-from portal.fields import SecondsField, Switch, URIListField
+from portal.fields import NumberField, SecondsField, Switch, URIListField
 
 Type = Application.Type
 
@@ -50,7 +50,7 @@ class SettingsForm(forms.ModelForm):
         kwargs.setdefault("label_suffix", "")
         super().__init__(*args, **kwargs)
         for name, field in self.fields.items():
-            if isinstance(field, SecondsField):
+            if isinstance(field, NumberField):
                 field.bound_by(self._meta.model._meta.get_field(name))
         if self.is_bound:
             data = dict(self.data.items())
@@ -82,26 +82,39 @@ class SettingsForm(forms.ModelForm):
 class AnonymousUsersForm(SettingsForm):
     """Authentication › Anonymous Users."""
 
-    depends_on = {"promotion_conflict": "anonymous_users_enabled"}
+    depends_on = dict.fromkeys(("promotion_conflict", "retired_device_keys"), "anonymous_users_enabled")
 
     class Meta:
         model = Project
-        fields = ("anonymous_users_enabled", "promotion_conflict")
+        fields = ("anonymous_users_enabled", "promotion_conflict", "retired_device_keys")
         labels = {
             "anonymous_users_enabled": _("Enable anonymous users?"),
             "promotion_conflict": _("User identity conflict when promote to normal user"),
+            "retired_device_keys": _("Device key whose guest is gone"),
         }
         help_texts = {
             "anonymous_users_enabled": _(
-                "When this is off, nobody can become a guest. Guests who are signed in stay signed in."
+                "When this is off, nobody can become a guest or log in with a device key. Guests who are signed in "
+                "stay signed in."
             ),
             "promotion_conflict": _(
                 "What happens when a guest wants to keep the account with an e-mail address, phone number or user "
-                "name that somebody has already. Show Error: the guest chooses another one. Proceed to Login: "
-                "the guest logs in to that account and leaves the guest account behind."
+                "name that somebody has already.\n"
+                "Show Error: the guest chooses another one.\n"
+                "Proceed to Login: the guest logs in to that account and leaves the guest account behind."
+            ),
+            "retired_device_keys": _(
+                "Apps on phones sign their guest in with a key that is kept on the device. An app may come back with "
+                "the key of a guest who has become a regular user or was deleted.\n"
+                "Create a New Guest (recommended): the app keeps working, with a guest who starts anew.\n"
+                "Refuse: the app shows an error until it forgets the key."
             ),
         }
-        widgets = {"anonymous_users_enabled": Switch(), "promotion_conflict": forms.Select({"class": "input"})}
+        widgets = {
+            "anonymous_users_enabled": Switch(),
+            "promotion_conflict": forms.Select({"class": "input"}),
+            "retired_device_keys": forms.Select({"class": "input"}),
+        }
 
 
 class SessionForm(SettingsForm):
@@ -117,7 +130,10 @@ class SessionForm(SettingsForm):
         ),
         coerce=lambda value: value == "True",
         widget=forms.RadioSelect,
-        help_text=_("Ending the session signs a guest out for good: nobody can come back to that guest account."),
+        help_text=_(
+            "Ending the session signs a guest out for good: without a device key nobody can come back to that guest "
+            "account."
+        ),
     )
 
     class Meta:
@@ -179,7 +195,7 @@ FIELDS_OF_TYPE: dict[str, tuple[str, ...]] = {
     Type.UNSPECIFIED: (*BOTH_URIS, *WITH_TOKENS),
     Type.SPA: (*BOTH_URIS, *WITH_TOKENS),
     Type.TRADITIONAL_WEBAPP: (*BOTH_URIS, "id_token_signed_response_alg"),
-    Type.NATIVE: ("name", "redirect_uris", *WITH_TOKENS),
+    Type.NATIVE: ("name", "redirect_uris", *WITH_TOKENS, "dpop_enabled"),
     Type.CONFIDENTIAL: (*BOTH_URIS, *WITH_TOKENS),
     Type.THIRD_PARTY_APP: ("name", "redirect_uris", *WITH_TOKENS),
     Type.M2M: ("name", "access_token_lifetime"),
@@ -214,6 +230,7 @@ class ApplicationForm(SettingsForm):
             "refresh_token_idle_timeout_enabled",
             "refresh_token_idle_timeout",
             "refresh_token_rotation_enabled",
+            "dpop_enabled",
             "access_token_lifetime",
             "issue_jwt_access_token",
             "id_token_signed_response_alg",
@@ -229,6 +246,7 @@ class ApplicationForm(SettingsForm):
             "refresh_token_idle_timeout_enabled": _("Expire after idling"),
             "refresh_token_idle_timeout": _("Idle timeout"),
             "refresh_token_rotation_enabled": _("Rotate refresh tokens"),
+            "dpop_enabled": _("DPoP"),
             "access_token_lifetime": _("Access token lifetime"),
             "issue_jwt_access_token": _("Issue JWT as access token"),
             "id_token_signed_response_alg": _("ID token algorithm"),
@@ -239,6 +257,12 @@ class ApplicationForm(SettingsForm):
             "refresh_token_idle_timeout": _("How long somebody can be inactive before being logged out."),
             "refresh_token_rotation_enabled": _(
                 "Each refresh token works once, so that a stolen one is noticed. Sign-up of a guest never rotates."
+            ),
+            "dpop_enabled": _(
+                "An app that proves a key of its own (RFC 9449; the mobile SDKs do) gets refresh tokens that are "
+                "worthless to whoever copies them.\n"
+                "Turn this off only when the app cannot do so, because the clocks of its devices are wrong, for "
+                "example."
             ),
             "access_token_lifetime": _(
                 "How often the token is refreshed, and so how old the facts inside it can be. At least 300 seconds."
@@ -253,6 +277,7 @@ class ApplicationForm(SettingsForm):
             "name": forms.TextInput({"class": "input", "autocomplete": "off"}),
             "refresh_token_idle_timeout_enabled": Switch(),
             "refresh_token_rotation_enabled": Switch(),
+            "dpop_enabled": Switch(),
             "issue_jwt_access_token": Switch(),
             "id_token_signed_response_alg": forms.Select({"class": "input"}),
         }

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from portal.views import anonymous_users, applications, home, session, sign_in
+from portal.views import anonymous_users, applications, home, retention, session, sign_in
 
 app_name = "portal"
 
@@ -22,5 +22,6 @@ urlpatterns = [
         applications.ApplicationView.as_view(),
         name="application",
     ),
+    path("<slug:project_slug>/retention/", retention.RetentionView.as_view(), name="retention"),
     path("<slug:project_slug>/session/", session.SessionView.as_view(), name="session"),
 ]

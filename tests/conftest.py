@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, connections
 from django.test import Client
 
 from anonusers import keys, limits
@@ -48,6 +48,21 @@ def _plain(settings: Any) -> None:
     limits.forget()
     # A rolled-back test gives its ids to the next one, which a real database does not.
     keys._rings.clear()
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """PostgreSQL drops no database that somebody else is connected to: a thread of the live server whose browser is
+    still open, a killed process whose statement still runs. Connections end with their request, the rest is told to go.
+    """
+    connections.settings["default"]["CONN_MAX_AGE"] = 0
+    yield
+    if connection.vendor == "postgresql":
+        with django_db_blocker.unblock(), connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+            )
 
 
 def make_project(slug: str = "guestbook", *domains: str, **fields: Any) -> Project:

@@ -12,7 +12,10 @@ from django.test import Client
 from django.utils import timezone
 
 from anonusers.models import Application, EndUser, Project, Session
+from anonusers.promotion import promote
 from tests.conftest import HOST, row_counts
+from tests.devices import Device
+from tests.people import proof_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -136,6 +139,51 @@ class NativeCookie(NativeToken):
         self.userinfo()
 
 
+class AuthgearKey(AuthgearToken):
+    """With a device key, which outlives tokens and cookies."""
+
+    def __init__(self, name: str = "phone") -> None:
+        super().__init__()
+        self.device = Device(name)
+
+    def sign_up(self) -> None:
+        asked = self.client.post("/oauth2/challenge", {"purpose": "anonymous_request"}, content_type="application/json")
+        fields = {
+            "grant_type": "urn:authgear:params:oauth:grant-type:anonymous-request",
+            "client_id": "web",
+            "jwt": self.device.sign(asked.json()["result"]["token"]),
+        }
+        response = form(self.client, "/oauth2/token", fields)
+        if response.status_code != 200:
+            raise Refused(response.json()["error_description"])
+        self.keep(response, response.json())
+
+
+class NativeKey(NativeToken):
+    def __init__(self, name: str = "phone") -> None:
+        super().__init__()
+        self.device = Device(name)
+
+    def sign_up(self) -> None:
+        asked = self.client.post("/api/v1/challenge/", {"client_id": "web"}, content_type="application/json")
+        signed = self.device.sign(asked.json()["challenge"])
+        body = {"client_id": "web", "kind": self.kind, "signed_request": signed}
+        response = self.client.post("/api/v1/login/key/", body, content_type="application/json")
+        if response.status_code not in (200, 201):
+            raise Refused(response.json()["code"])
+        if self.kind == "token":
+            self.keep(response, response.json())
+
+
+class NativeKeyCookie(NativeKey):
+    kind = "cookie"
+    headers = {}  # type: ignore[assignment]
+
+    def refresh(self) -> None:
+        self.userinfo()
+
+
+KEY_DOORS = [AuthgearKey, NativeKey, NativeKeyCookie]
 DOORS = [AuthgearToken, AuthgearCookie, NativeToken, NativeCookie]
 GONE = {"invalid_grant", "not_signed_in", "invalid_token"}
 
@@ -257,3 +305,69 @@ def test_no_token_of_any_door_is_in_the_database_in_clear(application):
     found = [secret for secret in secrets if secret and (secret in dump or secret.rsplit(".", 1)[-1] in dump)]
     assert len([secret for secret in secrets if secret]) >= 6
     assert found == []
+
+
+# --- device keys ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("door", KEY_DOORS, ids=lambda door: door.__name__)
+def test_a_guest_with_a_key_comes_back_after_they_logged_out(application, door):
+    phone, other = door(), door("other-phone")
+    phone.sign_up()
+    sub, is_anonymous = phone.userinfo()
+    phone.refresh()
+    phone.log_out()
+    with pytest.raises(Refused) as refused:
+        phone.userinfo()
+    assert refused.value.code in GONE
+    phone.sign_up()
+    other.sign_up()
+    assert (phone.userinfo(), is_anonymous) == ((sub, True), True)
+    assert other.userinfo()[0] != sub
+    assert EndUser.objects.count() == 2
+
+
+@pytest.mark.parametrize("return_by", KEY_DOORS, ids=lambda door: door.__name__)
+@pytest.mark.parametrize("door", KEY_DOORS, ids=lambda door: door.__name__)
+def test_a_key_leads_to_the_same_guest_by_every_door(application, door, return_by):
+    phone, app_of_today = door(), return_by()
+    phone.sign_up()
+    app_of_today.sign_up()
+    assert app_of_today.userinfo() == phone.userinfo()
+    assert EndUser.objects.count() == 1
+
+
+@pytest.mark.parametrize("door", KEY_DOORS, ids=lambda door: door.__name__)
+def test_a_key_does_not_lead_into_the_account_that_its_guest_became(application, door):
+    phone = door()
+    phone.sign_up()
+    sub, _ = phone.userinfo()
+    promote(end_user=EndUser.objects.get(), project=application.project, proof=proof_of())
+    with pytest.raises(Refused) as refused:
+        phone.userinfo()
+    assert refused.value.code in GONE
+    phone.sign_up()
+    assert (phone.userinfo()[0] != sub, phone.userinfo()[1]) == (True, True)
+    phone.log_out()
+    Project.objects.update(retired_device_keys="refuse")
+    promote(
+        end_user=EndUser.objects.exclude(pk=sub).get(), project=application.project, proof=proof_of("b@example.com")
+    )
+    before = Session.objects.count(), EndUser.objects.count()
+    with pytest.raises(Refused) as refused:
+        phone.sign_up()
+    assert refused.value.code in ("InvalidCredentials", "key_proof_refused")
+    assert (Session.objects.count(), EndUser.objects.count()) == before
+
+
+@pytest.mark.parametrize("door", KEY_DOORS, ids=lambda door: door.__name__)
+def test_with_the_toggle_off_no_key_leads_anywhere(application, door):
+    phone = door()
+    phone.sign_up()
+    Project.objects.update(anonymous_users_enabled=False)
+    for stranger in (phone, door("other-phone")):
+        with pytest.raises(Refused) as refused:
+            stranger.sign_up()
+        assert refused.value.code in ("AnonymousUserDisallowed", "anonymous_users_disabled")
+    assert phone.userinfo()[1] is True
+    assert (EndUser.objects.count(), Session.objects.count()) == (1, 1)

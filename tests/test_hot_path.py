@@ -4,6 +4,7 @@ Measured on the whole request, transaction statements listed apart. None of thes
 template or ask for settings.
 """
 
+import hashlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +20,9 @@ from anonusers import keys, tokens
 from anonusers.authentication import BearerAuthentication
 from anonusers.keys import key_ring
 from anonusers.models import Application
-from tests.conftest import APP_ORIGIN, HOST
+from tests.anonusers.signing import b64, ec_key, rsa_key
+from tests.conftest import APP_ORIGIN, HOST, ORIGIN
+from tests.devices import Device, dpop_proof, guest_with_key, request_of
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 POSTGRESQL = connection.vendor == "postgresql"
@@ -57,12 +60,13 @@ def spend(application: Application, monkeypatch: pytest.MonkeyPatch) -> Callable
     return run
 
 
-def post(client: Client, path: str, body: dict[str, Any]) -> Any:
-    return client.post(path, body, content_type="application/json")
+def post(client: Client, path: str, body: dict[str, Any], **headers: str) -> Any:
+    return client.post(path, body, content_type="application/json", headers=headers)
 
 
-def form(client: Client, path: str, **fields: str) -> Any:
-    return client.post(path, "&".join(f"{k}={v}" for k, v in fields.items()), "application/x-www-form-urlencoded")
+def form(client: Client, path: str, fields: dict[str, str], **headers: str) -> Any:
+    body = "&".join(f"{name}={value}" for name, value in fields.items())
+    return client.post(path, body, "application/x-www-form-urlencoded", headers=headers)
 
 
 SIGNUPS = {
@@ -84,10 +88,14 @@ def test_sign_up_takes_three_statements_in_one_transaction_and_five_where_rows_c
     assert [sql.split()[0] for sql in control if not sql.upper().startswith("SET")] in (["BEGIN", "COMMIT"], [])
 
 
-def refresh(client: Client, door: str, refresh_token: str) -> Any:
+REFRESH = {"native": "/api/v1/refresh/", "authgear": "/oauth2/token"}
+
+
+def refresh(client: Client, door: str, refresh_token: str, **headers: str) -> Any:
+    body = {"client_id": "web", "refresh_token": refresh_token}
     if door == "native":
-        return post(client, "/api/v1/refresh/", {"client_id": "web", "refresh_token": refresh_token})
-    return form(client, "/oauth2/token", grant_type="refresh_token", client_id="web", refresh_token=refresh_token)
+        return post(client, REFRESH[door], body, **headers)
+    return form(client, REFRESH[door], {"grant_type": "refresh_token", **body}, **headers)
 
 
 def signed_up(client: Client) -> dict[str, Any]:
@@ -144,3 +152,120 @@ def test_public_documents_take_one_statement(spend, client, path):
     response, statements, _ = spend(lambda: client.get(path))
     assert response.status_code == 200
     assert len(statements) == 1
+
+
+# --- device keys ----------------------------------------------------------------------------------
+
+GRANT = "urn:authgear:params:oauth:grant-type:anonymous-request"
+KEY_LOGIN = {"native": "/api/v1/login/key/", "authgear": "/oauth2/token"}
+KEYS = {"ES256": ec_key, "RS256": rsa_key}
+
+
+def log_in(client: Client, door: str, signed_request: str, **headers: str) -> Any:
+    if door == "native":
+        body = {"client_id": "web", "kind": "token", "signed_request": signed_request}
+        return post(client, KEY_LOGIN[door], body, **headers)
+    return form(client, KEY_LOGIN[door], {"grant_type": GRANT, "client_id": "web", "jwt": signed_request}, **headers)
+
+
+def words(statements: list[str]) -> list[tuple[str, str]]:
+    """What each statement does, and to which table."""
+    found = [sql.replace("`", '"') for sql in statements]
+    table = {"SELECT": "FROM", "DELETE": "FROM", "INSERT": "INTO", "UPDATE": "UPDATE", "WITH": "WITH"}
+    told = [(sql.split()[0], sql.split(table[sql.split()[0]], 1)[1].split()[0].strip('"')) for sql in found]
+    return [(verb, name.removeprefix("anonusers_")) for verb, name in told]
+
+
+@pytest.mark.parametrize("door", KEY_LOGIN)
+def test_a_challenge_takes_two_statements(spend, client, door):
+    paths = {"native": ("/api/v1/challenge/", {"client_id": "web"})}
+    path, body = paths.get(door, ("/oauth2/challenge", {"purpose": "anonymous_request"}))
+    response, statements, control = spend(lambda: post(client, path, body))
+    assert response.status_code == 200
+    assert words(statements) == [
+        ("SELECT", "application" if door == "native" else "project"),
+        ("INSERT", "onetimetoken"),
+    ]
+    assert control == []
+
+
+@pytest.mark.parametrize("dpop", [False, True], ids=["", "dpop"])
+@pytest.mark.parametrize("algorithm", KEYS)
+@pytest.mark.parametrize("door", KEY_LOGIN)
+def test_a_log_in_with_a_known_key_takes_six_statements_and_one_transaction(
+    spend, client, application, door, algorithm, dpop
+):
+    device = Device(private=KEYS[algorithm]())
+    guest_with_key(application, device)
+    request = request_of(device, application.project)
+    headers = {"dpop": dpop_proof(Device("dpop-key"), f"{ORIGIN}{KEY_LOGIN[door]}")} if dpop else {}
+    response, statements, control = spend(lambda: log_in(client, door, request, **headers))
+    assert response.status_code == 200, response.content
+    assert words(statements) == [
+        ("SELECT", "application"),  # and its project
+        ("SELECT", "devicekey"),  # its guest, the host's user, the identity
+        ("SELECT", "enduser"),  # locked: promotion takes the same lock
+        ("UPDATE", "onetimetoken"),  # the challenge is spent
+        ("UPDATE", "devicekey"),  # its last use; none where it was taken away meanwhile
+        ("INSERT", "session"),
+    ], statements
+    assert "FOR UPDATE" in statements[2] or connection.vendor == "sqlite"
+    assert [sql.split()[0] for sql in control] in (["BEGIN", "COMMIT"], [])
+
+
+@pytest.mark.parametrize("dpop", [False, True], ids=["", "dpop"])
+@pytest.mark.parametrize("door", KEY_LOGIN)
+def test_a_sign_up_with_a_new_key_takes_six_statements_and_nine_where_rows_cannot_go_together(
+    spend, client, application, door, dpop
+):
+    request = request_of(Device(), application.project)
+    headers = {"dpop": dpop_proof(Device("dpop-key"), f"{ORIGIN}{KEY_LOGIN[door]}")} if dpop else {}
+    response, statements, control = spend(lambda: log_in(client, door, request, **headers))
+    assert response.status_code in (200, 201), response.content
+    together = [("WITH", "row_0")]
+    apart = [("INSERT", name) for name in ("enduser", "anonymousidentity", "devicekey", "session")]
+    assert words(statements) == [
+        ("SELECT", "application"),
+        ("SELECT", "devicekey"),  # by its ID
+        ("SELECT", "devicekey"),  # by its thumbprint
+        ("UPDATE", "onetimetoken"),
+        ("INSERT", "auth_user"),
+        *(together if POSTGRESQL else apart),
+    ], statements
+    assert [sql.split()[0] for sql in control] in (["BEGIN", "COMMIT"], [])
+
+
+@pytest.mark.parametrize("door", REFRESH)
+@pytest.mark.parametrize("rotation", [True, False])
+def test_a_refresh_with_a_proof_takes_one_statement_more(spend, client, application, door, rotation):
+    Application.objects.update(refresh_token_rotation_enabled=rotation)
+    device = Device()
+    first = dpop_proof(device, f"{ORIGIN}{KEY_LOGIN[door]}")
+    token = log_in(client, door, request_of(device, application.project), dpop=first).json()["refresh_token"]
+    proof = dpop_proof(device, f"{ORIGIN}{REFRESH[door]}")
+    response, statements, control = spend(lambda: refresh(client, door, token, dpop=proof))
+    assert response.status_code == 200, response.content
+    rotated = [("UPDATE", "session")] if rotation else []
+    assert words(statements) == [("SELECT", "session"), ("INSERT", "onetimetoken"), *rotated]
+    assert [sql.split()[0] for sql in control] in (["BEGIN", "COMMIT"], [])
+
+
+def test_a_proof_that_nothing_is_bound_to_costs_no_statement(spend, client):
+    refresh_token = signed_up(client)["refresh_token"]
+    proof = dpop_proof(Device(), f"{ORIGIN}{REFRESH['native']}")
+    response, statements, control = spend(lambda: refresh(client, "native", refresh_token, dpop=proof))
+    assert response.status_code == 200
+    assert (words(statements), control) == ([("SELECT", "session"), ("UPDATE", "session")], [])
+
+
+def test_userinfo_with_a_bound_token_takes_one_statement_more(spend, client, application):
+    device, path = Device(), "/api/v1/userinfo/"
+    proof = dpop_proof(device, f"{ORIGIN}{KEY_LOGIN['native']}")
+    answer = log_in(client, "native", request_of(device, application.project), dpop=proof).json()
+    token = answer["access_token"]
+    assert answer["token_type"] == "DPoP"
+    ath = b64(hashlib.sha256(token.encode()).digest())
+    headers = {"authorization": f"DPoP {token}", "dpop": dpop_proof(device, f"{ORIGIN}{path}", method="GET", ath=ath)}
+    response, statements, _control = spend(lambda: client.get(path, headers=headers))
+    assert response.status_code == 200, response.content
+    assert words(statements) == [("SELECT", "session"), ("INSERT", "onetimetoken")]

@@ -9,6 +9,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 
+from anonusers import refresh as refreshing
 from anonusers import sessions
 from anonusers.errors import InvalidToken
 from anonusers.models import AnonymousIdentity, Application, EndUser, OneTimeToken, Project, Session
@@ -142,14 +143,14 @@ def test_no_guest_is_made_after_the_toggle_is_off(application):
 
 def test_a_session_that_ends_between_select_and_update_is_not_rotated(application, monkeypatch):
     first = signup().json()["refresh_token"]
-    original = sessions._refresh
+    original = refreshing._refresh
 
     def ended_meanwhile(session, presented):
         Session.objects.update(ended_at="2026-01-01T00:00Z")
         return original(session, presented)
 
-    monkeypatch.setattr(sessions, "_refresh", ended_meanwhile)
+    monkeypatch.setattr(refreshing, "_refresh", ended_meanwhile)
     with pytest.raises(InvalidToken):
-        sessions.refresh_session(host="localhost", client_id="web", refresh_token=first, issuer=None)  # type: ignore[arg-type]
+        refreshing.refresh_session(host="localhost", client_id="web", refresh_token=first, issuer=None)  # type: ignore[arg-type]
     assert Session.objects.get().refresh_generation == 0
     assert Application.objects.count() == 1

@@ -1,27 +1,45 @@
 """The facts: tables, constraints and querysets with adjectives. What may happen to them is in the use cases."""
 
-from anonusers.models.identities import AnonymousIdentity, Promotion
+from anonusers.models.cleanups import CleanupRun
+from anonusers.models.identities import AnonymousIdentity, DeviceKey, Promotion, device_key_of, note_key_use
 from anonusers.models.keys import SigningKey
-from anonusers.models.projects import Application, Project, ProjectDomain, application_at, domain_of, project_id_at
-from anonusers.models.sessions import OneTimeToken, Session, replace_refresh_hash, session_at
+from anonusers.models.projects import (
+    Application,
+    Project,
+    ProjectDomain,
+    application_at,
+    domain_of,
+    project_at,
+    project_id_at,
+)
+from anonusers.models.sessions import OneTimeToken, Session, replace_refresh_hash, session_at, spend_unbound
 from anonusers.models.together import insert_together
-from anonusers.models.users import EndUser, LoginID
+from anonusers.models.users import EndUser, LoginID, lock_end_user
+from anonusers.models.windows import RateWindow
 
 __all__ = [
     "AnonymousIdentity",
     "Application",
+    "CleanupRun",
+    "DeviceKey",
     "EndUser",
     "LoginID",
     "OneTimeToken",
     "Project",
     "ProjectDomain",
     "Promotion",
+    "RateWindow",
     "Session",
     "SigningKey",
     "application_at",
+    "device_key_of",
     "domain_of",
     "insert_together",
+    "lock_end_user",
+    "note_key_use",
+    "project_at",
     "project_id_at",
     "replace_refresh_hash",
     "session_at",
+    "spend_unbound",
 ]

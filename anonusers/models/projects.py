@@ -105,6 +105,14 @@ class Project(models.Model):
         ERROR = "error", _("Show Error")
         LOGIN = "login", _("Proceed to Login")
 
+    class StoreDown(models.TextChoices):
+        GO_ON = "go_on", _("Go On, Counting in Each Process")
+        STOP = "stop", _("Stop")
+
+    class RetiredDeviceKeys(models.TextChoices):
+        NEW_GUEST = "new_guest", _("Create a New Guest")
+        REFUSE = "refuse", _("Refuse")
+
     slug = models.SlugField(_("id"), max_length=50, unique=True)
     name = models.CharField(_("name"), max_length=100)
     allowed_origins = models.JSONField(_("allowed origins"), default=list, blank=True)
@@ -112,6 +120,9 @@ class Project(models.Model):
 
     anonymous_users_enabled = models.BooleanField(_("enable anonymous users"), default=False)
     promotion_conflict = models.CharField(max_length=10, choices=PromotionConflict, default=PromotionConflict.ERROR)
+    retired_device_keys = models.CharField(
+        max_length=10, choices=RetiredDeviceKeys, default=RetiredDeviceKeys.NEW_GUEST
+    )
     login_ids = models.JSONField(default=list, blank=True)
     verify = models.JSONField(default=list, blank=True)
 
@@ -123,6 +134,23 @@ class Project(models.Model):
     guest_inactive_days = models.PositiveIntegerField(
         default=90, validators=[MaxValueValidator(3650)], help_text=_("0: never")
     )
+
+    quarantine_days = models.PositiveIntegerField(default=7, validators=[MaxValueValidator(365)])
+    session_history_days = models.PositiveIntegerField(default=30, validators=[MaxValueValidator(3650)])
+    retired_key_days = models.PositiveIntegerField(
+        default=730, validators=[MaxValueValidator(3650)], help_text=_("0: never")
+    )
+    removals_per_run = models.PositiveIntegerField(default=100_000, validators=[MinValueValidator(1)])
+    removals_percent = models.PositiveIntegerField(
+        default=50, validators=[MinValueValidator(1), MaxValueValidator(100)]
+    )
+
+    signup_per_ip = models.CharField(max_length=20, blank=True)
+    signup_per_application = models.CharField(max_length=20, blank=True)
+    signup_per_project_day = models.CharField(max_length=20, blank=True)
+    bot_check_per_ip = models.CharField(max_length=20, blank=True)
+    unlimited_networks = models.JSONField(default=list, blank=True)
+    limits_store_down = models.CharField(max_length=5, choices=StoreDown, default=StoreDown.GO_ON)
 
     keys_version = models.PositiveIntegerField(default=0, editable=False)
     config_digest = models.CharField(max_length=64, blank=True, editable=False)
@@ -146,6 +174,13 @@ class Project(models.Model):
             models.CheckConstraint(
                 condition=Q(promotion_conflict__in=("error", "login")),
                 name="anonusers_project_promotion_conflict",
+            ),
+            models.CheckConstraint(
+                condition=Q(retired_device_keys__in=("new_guest", "refuse")),
+                name="anonusers_project_retired_device_keys",
+            ),
+            models.CheckConstraint(
+                condition=Q(limits_store_down__in=("go_on", "stop")), name="anonusers_project_limits_store_down"
             ),
             models.CheckConstraint(
                 condition=Q(guest_inactive_days__lte=3650), name="anonusers_project_guest_inactive_days"
@@ -194,6 +229,14 @@ def domain_of(host: str) -> str:
     return name.lower().rstrip(".")
 
 
+def project_at(host: str) -> "Project | None":
+    """The project that serves `host` (with or without port): one statement."""
+    return _project_at.find(domain=domain_of(host))
+
+
+_project_at = CompiledLookup(lambda: Project.objects.filter(pk=project_id_at(Parameter("domain", models.CharField()))))
+
+
 def project_id_at(host: str | Parameter) -> models.Subquery:
     """An SQL expression: the id of the project that serves `host`. It costs no statement of its own."""
     domain = domain_of(host) if isinstance(host, str) else host
@@ -231,6 +274,7 @@ class Application(models.Model):
     refresh_token_idle_timeout_enabled = models.BooleanField(default=True)
     refresh_token_idle_timeout = models.PositiveIntegerField(default=MONTH, validators=_between(MINUTE))
     refresh_token_rotation_enabled = models.BooleanField(default=True)
+    dpop_enabled = models.BooleanField(default=True)
     issue_jwt_access_token = models.BooleanField(default=True)
     id_token_signed_response_alg = models.CharField(max_length=5, choices=Algorithm, default=Algorithm.RS256)
     max_concurrent_sessions = models.PositiveSmallIntegerField(

@@ -40,6 +40,9 @@ class Session(models.Model):
     authenticated_at = models.DateTimeField(null=True, blank=True)
     amr = models.CharField(max_length=40, blank=True)
     user_agent = models.CharField(max_length=200, blank=True)
+    device = models.JSONField(default=dict, blank=True)
+    dpop_jkt = models.CharField(max_length=43, blank=True)
+    dpop_jti_hash = models.CharField(max_length=64, blank=True)
 
     objects = SessionQuerySet.as_manager()
 
@@ -67,18 +70,19 @@ class Session(models.Model):
         """Seconds from creation, by the settings of now: the project's for cookies, the application's else."""
         if self.kind == self.Kind.COOKIE:
             return self.project.session_lifetime
-        return self._token_settings.refresh_token_lifetime
+        return self.token_settings.refresh_token_lifetime
 
     @property
     def idle_timeout(self) -> int | None:
         """Seconds from the last use, by the settings of now; None where idling does not end a session."""
         if self.kind == self.Kind.COOKIE:
             return self.project.session_idle_timeout if self.project.session_idle_timeout_enabled else None
-        settings = self._token_settings
+        settings = self.token_settings
         return settings.refresh_token_idle_timeout if settings.refresh_token_idle_timeout_enabled else None
 
     @property
-    def _token_settings(self) -> Application:
+    def token_settings(self) -> Application:
+        """The application whose settings rule a token session."""
         if self.application is None:
             raise TypeError("a token session without an application")
         return self.application
@@ -154,6 +158,12 @@ class OneTimeToken(models.Model):
     """A secret that is good for one use. Only its hash is here; what it stands for is in `payload`."""
 
     class Purpose(models.TextChoices):
+        ANONYMOUS_REQUEST = "anonymous_request", _("Challenge for a device key")
+        BIOMETRIC_REQUEST = "biometric_request", _("Challenge for biometric login")
+        APP2APP_REQUEST = "app2app_request", _("Challenge for app2app login")
+        RECOVERY_CODE = "recovery_code", _("Recovery code")
+        DPOP_PROOF = "dpop_proof", _("DPoP proof that was seen")
+        BOT_CHECK = "bot_check", _("Solved bot check")
         IDEMPOTENCY_KEY = "idempotency_key", _("Idempotency key")
         PROMOTION_CODE = "promotion_code", _("Promotion code")
         PENDING_PROMOTION = "pending_promotion", _("Pending promotion")
@@ -183,3 +193,21 @@ class OneTimeToken(models.Model):
 
     def __str__(self) -> str:
         return f"{self.purpose} {self.pk}"
+
+
+def spend_unbound(purpose: str, token_hash: str, *, project: Project, now: datetime) -> bool:
+    """Spend a secret that nobody is bound to. One conditional UPDATE: False where it is not there, spent or expired."""
+    return bool(_spend_unbound.run(project_id=project.pk, purpose=purpose, token_hash=token_hash, now=now))
+
+
+_spend_unbound = CompiledUpdate(
+    lambda: OneTimeToken.objects.filter(
+        project_id=Parameter("project_id", models.BigIntegerField()),
+        purpose=Parameter("purpose", models.CharField()),
+        token_hash=Parameter("token_hash", models.CharField()),
+        expires_at__gt=Parameter("now", models.DateTimeField()),
+        used_at=None,
+        end_user=None,
+    ),
+    used_at=Parameter("now", models.DateTimeField()),
+)

@@ -4,7 +4,7 @@ from functools import lru_cache
 from typing import Any
 
 from django.db import connections, router
-from django.db.models import Model
+from django.db.models import Field, Model
 
 
 def insert_together(*rows: Model) -> None:
@@ -19,7 +19,7 @@ def insert_together(*rows: Model) -> None:
         parameters = [
             field.get_db_prep_save(field.pre_save(row, add=True), connection)
             for row in rows
-            for field in row._meta.concrete_fields
+            for field in _columns(type(row))
         ]
         with connection.cursor() as cursor:
             cursor.execute(_statement(*map(type, rows)), parameters)
@@ -38,7 +38,12 @@ def _statement(*models: type[Model]) -> str:
     return f"WITH {first} {inserts[-1]}" if first else inserts[-1]
 
 
+def _columns(model: type[Any]) -> "list[Field[Any, Any]]":
+    """All but a key that the database counts up; nobody asks for it afterwards."""
+    return [field for field in model._meta.concrete_fields if field is not model._meta.auto_field]
+
+
 def _insert(model: type[Any]) -> str:
-    columns = [f'"{field.column}"' for field in model._meta.concrete_fields]
+    columns = [f'"{field.column}"' for field in _columns(model)]
     values = ", ".join(["%s"] * len(columns))
     return f'INSERT INTO "{model._meta.db_table}" ({", ".join(columns)}) VALUES ({values})'  # noqa: S608 - names of ours

@@ -14,6 +14,7 @@ from anonusers import credentials, sessions
 from anonusers.middleware import content_security_policy
 from anonusers.models import Project
 from anonusers.models.projects import origin_of
+from anonusers.pages.settings import way_back
 from anonusers.pages.visit import own_path
 
 
@@ -37,6 +38,7 @@ def logout(request: HttpRequest) -> HttpResponse:
     context = {
         "project_name": session.project.name,
         "is_guest": guest,
+        "way_back": way_back(session) if guest else "",
         "next": onward,
         "keep_url": keep_url,
         "cancel_url": own_path(request.GET.get("cancel", ""), reverse("anonusers:pages:settings")),

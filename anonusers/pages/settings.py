@@ -7,12 +7,14 @@ import uuid
 from django.db.models import ProtectedError, RestrictedError
 from django.http import HttpResponse
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
-from anonusers import account, credentials, sessions
-from anonusers.errors import CredentialsWrong, UnknownSession
+from anonusers import account, credentials, device_keys, sessions
+from anonusers.errors import CredentialsWrong, UnknownKey, UnknownSession
 from anonusers.login_ids import USERNAME
-from anonusers.models import LoginID, Session
+from anonusers.models import LoginID, OneTimeToken, Session
 from anonusers.pages.promote import EMPTY, FIELD, LABEL, SWITCH, check_password, kind_of, name_of, rules
 from anonusers.pages.visit import THEME, Onward, Sorry, Visit, hosted, see_other
 from anonusers.pages.words import TELLABLE, Problems, ago
@@ -23,6 +25,7 @@ DONE = {
     "verified": lambda: _("Your login ID is verified."),
     "removed": lambda: _("Your login ID was removed."),
     "session": lambda: _("That session was signed out."),
+    "key": lambda: _("The key was removed. The device that keeps it cannot sign in with it any more."),
 }
 
 
@@ -44,7 +47,10 @@ def settings(visit: Visit) -> HttpResponse:
         removable=len(login_ids) > 1,
         can_add=bool(visit.project.login_ids) and not end_user.is_guest,
         has_password=end_user.user.has_usable_password(),
-        sessions=[(one, device_of(one.user_agent), ago(one.last_used_at)) for one in sessions.list_sessions(end_user)],
+        way_back=way_back(session) if end_user.is_guest else "",
+        sessions=[(one, *place_of(one), ago(one.last_used_at)) for one in sessions.list_sessions(end_user)],
+        with_key=device_keys.AMR,
+        keys=[(key, ago(key.created_at), ago(key.last_used_at)) for key in device_keys.list_keys(end_user)],
         since=ago(end_user.created_at),
         done=done() if done else "",
         promote_url=visit.own_page("promote") if end_user.is_guest and visit.project.login_ids else "",
@@ -183,6 +189,54 @@ def session_end(visit: Visit, session_id: uuid.UUID) -> HttpResponse:
     return see_other(visit.own_page("settings"))
 
 
+# --- the key ---------------------------------------------------------------------------------------
+
+
+@hosted
+def key_remove(visit: Visit, pk: int) -> HttpResponse:
+    session = user_of(visit, may_be_guest=True)
+    end_user = session.end_user
+    key = next((key for key in device_keys.list_keys(end_user) if key.pk == pk), None)
+    if key is None:
+        raise _sorry_no_key(visit)
+    if visit.request.method == "POST":
+        try:
+            device_keys.remove_key(end_user=end_user, key_id=key.key_id, keep_session=session)
+        except UnknownKey:
+            raise _sorry_no_key(visit) from None
+        return done(visit, "key")
+    return visit.show(
+        "settings_confirm",
+        title=_("Remove the device key?"),
+        message=" ".join(_what_ends_with_the_key(session)),
+        warning=_("Without the key, this guest account lasts only as long as you are signed in."),
+        keep_url=visit.own_page("promote") if visit.project.login_ids else "",
+        button=_("Remove the key"),
+        danger=True,
+        cancel_url=visit.own_page("settings"),
+    )
+
+
+def _what_ends_with_the_key(session: Session) -> list[str]:
+    said = [_("The device that keeps this key cannot sign in with it again.")]
+    opened = [one for one in sessions.list_sessions(session.end_user) if one.amr == device_keys.AMR]
+    others = sum(one.pk != session.pk for one in opened)
+    if others:
+        words = ngettext(
+            "This also ends %(count)s session that was opened with the key.",
+            "This also ends %(count)s sessions that were opened with the key.",
+            others,
+        )
+        said.append(words % {"count": others})
+    if _has_recovery_code(session):
+        said.append(_("Your recovery code is worthless then, too."))
+    return [*said, _("You stay signed in here.")]
+
+
+def _sorry_no_key(visit: Visit) -> Sorry:
+    return Sorry(_("There is nothing here"), _("You have no such key any more."), *_to_settings(visit), 404)
+
+
 # --- the end --------------------------------------------------------------------------------------
 
 
@@ -237,6 +291,16 @@ SYSTEMS = ("iPhone", "iPad", "Android", "Windows", "Macintosh", "CrOS", "Linux")
 SYSTEM_NAMES = {"Macintosh": "macOS", "CrOS": "ChromeOS"}
 
 
+def place_of(session: Session) -> tuple[list[str], str]:
+    """`Ada's iPhone`, `iPhone14,4`, `iOS 17.2`, and the app there; else what the user agent tells.
+
+    The device says this of itself: the page keeps each part in a `<bdi>`.
+    """
+    name, model, system, app = (session.device.get(key, "").strip() for key in ("name", "model", "system", "app"))
+    parts = [part for part in ("" if name in model else name, model, system) if part]
+    return parts or [device_of(session.user_agent)], app
+
+
 def device_of(user_agent: str) -> str:
     """`Firefox on Windows`: enough to know one's own devices by."""
     browser = next((name for name in BROWSERS if re.search(rf"\b(Headless)?{name}\w*/", user_agent)), "")
@@ -268,6 +332,22 @@ def user_of(visit: Visit, *, may_be_guest: bool = False) -> Session:
             403,
         )
     return session
+
+
+def way_back(session: Session) -> str:
+    """How a guest who is signed out comes back, in a sentence; empty where nothing leads back."""
+    if not session.project.anonymous_users_enabled:
+        return ""  # keys and codes are refused
+    if device_keys.list_keys(session.end_user):
+        return _("You can come back to this account on the device that keeps its key.")
+    if _has_recovery_code(session):
+        return _("You can come back to this account with your recovery code.")
+    return ""
+
+
+def _has_recovery_code(session: Session) -> bool:
+    codes = OneTimeToken.objects.filter(end_user=session.end_user, purpose=OneTimeToken.Purpose.RECOVERY_CODE)
+    return codes.filter(used_at=None, expires_at__gt=timezone.now()).exists()
 
 
 def done(visit: Visit, what: str) -> HttpResponse:

@@ -18,6 +18,7 @@ urlpatterns = [
     path("settings/login-ids/<int:pk>/verify", settings.login_id_verify, name="login-id-verify"),
     path("settings/login-ids/<int:pk>/remove", settings.login_id_remove, name="login-id-remove"),
     path("settings/sessions/<uuid:session_id>/end", settings.session_end, name="session-end"),
+    path("settings/keys/<int:pk>/remove", settings.key_remove, name="key-remove"),
     path("settings/delete", settings.delete, name="delete"),
     path("logout", logout.logout, name="logout"),
     path("logged-out", logout.logged_out, name="logged-out"),

@@ -21,7 +21,7 @@ from django.views.decorators.http import require_http_methods
 
 from anonusers import browser, credentials, sessions
 from anonusers.middleware import content_security_policy
-from anonusers.models import Application, EndUser, Project, Promotion, Session
+from anonusers.models import Application, EndUser, Project, Promotion, Session, project_at
 from anonusers.models.projects import LOOPBACK, origin_of
 from anonusers.pages.words import Problems
 
@@ -171,7 +171,7 @@ class Visit:
         return application is not None and application.type == Application.Type.TRADITIONAL_WEBAPP
 
     def stays(self, old: Session | None) -> bool:
-        """Whether the browser goes on with the session it has: another guest's, who has no other way back."""
+        """Whether the browser goes on with the session it has: another guest's, who may have no other way back."""
         is_other_guest = old is not None and old.end_user.is_guest and old.end_user_id != self.flow.guest_id
         return is_other_guest and self.flow.guest_id is not None and not self.is_for_cookie
 
@@ -291,7 +291,7 @@ def hosted(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     @require_http_methods(["GET", "HEAD", "POST"])
     @wraps(view)
     def shown(request: HttpRequest, **captured: str | int | uuid.UUID) -> HttpResponse:
-        project = Project.objects.at_host(request.get_host()).first()
+        project = project_at(request.get_host())
         response: HttpResponse
         try:
             if project is None:

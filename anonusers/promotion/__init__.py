@@ -10,7 +10,7 @@ from anonusers import events, onetime
 from anonusers.adapters import get_adapter
 from anonusers.errors import GuestGone, LoginIDTaken, UserDisabled, UserIsRegular
 from anonusers.login_ids import LoginIDValue
-from anonusers.models import AnonymousIdentity, Application, EndUser, LoginID, Project, Promotion, Session
+from anonusers.models import AnonymousIdentity, Application, DeviceKey, EndUser, LoginID, Project, Promotion, Session
 from anonusers.promotion.base import Proof
 
 
@@ -32,8 +32,8 @@ def promote(
 ) -> Promoted:
     """Make a regular user of a guest, in one transaction that holds the user's row.
 
-    Every session, token and code of the guest ends with the commit, except `keep_session`: whoever had got hold of the
-    guest before must not come along (Sudhodanan & Paverd 2022, unexpired session).
+    Every session, token, code and key of the guest ends with the commit, except `keep_session`: whoever had got hold
+    of the guest before must not come along (Sudhodanan & Paverd 2022, unexpired session).
     Raises: GuestGone (deleted or disabled meanwhile), UserIsRegular (promoted meanwhile), LoginIDTaken.
     """
     with transaction.atomic():
@@ -48,6 +48,7 @@ def promote(
         except IntegrityError:
             # The host gave this name to somebody of its own, between the adapter's look and its write.
             raise LoginIDTaken from None
+        retire_key(locked)
         end_all_sessions(locked, keep=keep_session)
         onetime.void_all(locked)
         Promotion.objects.create(
@@ -69,6 +70,7 @@ def supersede(*, guest: EndUser, by: EndUser, application: Application | None = 
         locked = _lock(guest)
         if not AnonymousIdentity.objects.filter(pk=locked.pk).exists():
             raise UserIsRegular
+        retire_key(locked)
         end_all_sessions(locked)
         onetime.void_all(locked)
         Promotion.objects.create(
@@ -89,6 +91,11 @@ def end_all_sessions(end_user: EndUser, *, keep: Session | None = None) -> int:
     if keep is not None:
         sessions = sessions.exclude(pk=keep.pk)
     return sessions.update(ended_at=timezone.now())
+
+
+def retire_key(end_user: EndUser) -> None:
+    """Leave a tombstone of the guest's device key: it leads to nobody from now on."""
+    DeviceKey.objects.filter(end_user=end_user).update(end_user=None, retired_at=timezone.now())
 
 
 def find_login_id(project: Project, login_id: LoginIDValue) -> LoginID | None:

@@ -18,8 +18,9 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from anonusers import credentials
-from anonusers.errors import AnonUsersError, SealBroken, UnknownApplication, UnknownProject
-from anonusers.models import Application, Project, Session, application_at
+from anonusers.dpop import DPoPProof
+from anonusers.errors import AnonUsersError, DPoPProofRefused, SealBroken, UnknownApplication, UnknownProject
+from anonusers.models import Application, Project, Session, application_at, project_at
 from anonusers.protocols import cors
 from anonusers.protocols.errors import (
     BadRequest,
@@ -99,7 +100,7 @@ class ProtocolView(APIView):
 
         Raises: UnknownProject.
         """
-        project = Project.objects.at_host(self.host).first()
+        project = project_at(self.host)
         if project is None:
             raise UnknownProject
         return project
@@ -124,6 +125,28 @@ class ProtocolView(APIView):
         if session is not None:
             self.project = session.project
         return session
+
+    @cached_property
+    def _dpop_proof(self) -> DPoPProof | DPoPProofRefused | None:
+        return credentials.dpop_proof(self.http_request)
+
+    def dpop_proof(self) -> DPoPProof | DPoPProofRefused | None:
+        """The proof that came with the request, or what is to be said of it; None where the client sent none."""
+        return self._dpop_proof
+
+    def dpop_jkt(self, application: Application) -> str:
+        """The key that new tokens are bound to, empty where the client sent no proof.
+
+        Raises: DPoPProofRefused.
+        """
+        proof = self.dpop_proof() if application.dpop_enabled else None
+        if isinstance(proof, DPoPProofRefused):
+            raise proof
+        return proof.thumbprint if proof else ""
+
+    def dpop_jti(self) -> str:
+        proof = self.dpop_proof()
+        return proof.jti if isinstance(proof, DPoPProof) else ""
 
     def demand_trusted_origin(self) -> None:
         """Before something happens on the strength of a cookie.

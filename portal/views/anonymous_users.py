@@ -13,7 +13,7 @@ from portal.views.pages import SettingsView
 
 
 class AnonymousUsersView(SettingsView):
-    """The toggle, the conflict policy, and how long a guest's session lasts."""
+    """The toggle, two policies, and how long a guest's session lasts."""
 
     template_name = "portal/anonymous_users.html"
     section = "anonymous-users"

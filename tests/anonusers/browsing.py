@@ -7,9 +7,10 @@ from html import unescape
 from typing import Any
 
 from django.test import Client
+from django.utils import timezone
 
 from anonusers import browser
-from anonusers.models import EndUser, Project, Session
+from anonusers.models import DeviceKey, EndUser, Project, Session
 from anonusers.signup import sign_up
 from tests.conftest import HOST
 
@@ -27,6 +28,14 @@ def be_guest(client: Client, project: Project, application: Any = None, **option
     signed_up = sign_up(project=project, application=application, kind="cookie", **options)
     client.cookies[COOKIE] = str(signed_up.secret)
     return EndUser.objects.get(pk=signed_up.session.end_user_id)
+
+
+def give_key(end_user: EndUser, **fields: Any) -> DeviceKey:
+    """The row of a device key; nobody holds its other half."""
+    now = timezone.now()
+    plain = {"key_id": "key-of-a-device", "algorithm": "ES256", "jwk": {}, "thumbprint": "t" * 43}
+    times = {"created_at": now, "last_used_at": now}
+    return DeviceKey.objects.create(project=end_user.project, end_user=end_user, **plain | times | fields)
 
 
 def text_of(response: Any) -> str:

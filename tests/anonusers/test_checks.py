@@ -2,7 +2,7 @@
 
 import pytest
 
-from anonusers.checks import check_deployment, check_settings
+from anonusers.checks import check_deployment, check_guest_data, check_settings
 
 
 def ids(messages):
@@ -12,6 +12,7 @@ def ids(messages):
 def test_the_defaults_are_fine():
     assert check_settings(None) == []
     assert check_deployment(None) == []
+    assert check_guest_data(None) == []
 
 
 @pytest.mark.parametrize(
@@ -22,6 +23,12 @@ def test_the_defaults_are_fine():
         ("ANONUSERS_SIGNUP_PER_IP", 60, "anonusers.E002"),
         ("ANONUSERS_ADAPTER", "nowhere.Adapter", "anonusers.E003"),
         ("ANONUSERS_ADAPTER", "anonusers.adapters.Nothing", "anonusers.E003"),
+        ("ANONUSERS_SIGNUP_PER_APPLICATION", "1/y", "anonusers.E002"),
+        ("ANONUSERS_SIGNUP_PER_PROJECT_DAY", "", "anonusers.E002"),
+        ("ANONUSERS_BOT_CHECK_PER_IP", "some", "anonusers.E002"),
+        ("ANONUSERS_BOT_CHECK", "anonusers.bot_check.Nothing", "anonusers.E008"),
+        ("ANONUSERS_BOT_CHECK_DIFFICULTY", 0, "anonusers.E009"),
+        ("ANONUSERS_BOT_CHECK_DIFFICULTY", "1", "anonusers.E009"),
         ("ANONUSERS_ISSUER", "https://auth.example.com/", "anonusers.E004"),
         ("ANONUSERS_ISSUER", "auth.example.com", "anonusers.E004"),
         ("ANONUSERS_TRUSTED_PROXIES", -1, "anonusers.E005"),
@@ -48,3 +55,25 @@ def test_a_setting_that_is_weak_is_warned_about_at_deployment(settings, name, va
     setattr(settings, name, value)
     assert check_settings(None) == []
     assert ids(check_deployment(None)) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        (
+            {},
+            "example.Comment.author leads to a user, and nothing says what becomes of it when a guest is removed.",
+        ),
+        (
+            {"example.Comment.author": "set_null"},
+            "example.Comment.author cannot be set to null: the column does not allow it.",
+        ),
+    ],
+    ids=["undeclared", "wrong"],
+)
+def test_what_becomes_of_the_hosts_rows_is_declared(settings, declared, message):
+    settings.ANONUSERS_GUEST_DATA = declared
+    [found] = check_guest_data(None)
+    assert (found.id, found.msg) == ("anonusers.E006", message)
+    assert "ANONUSERS_GUEST_DATA" in found.hint
+    assert check_settings(None) == check_deployment(None) == []

@@ -9,6 +9,7 @@ from django.utils import timezone
 from anonusers import sessions, signup
 from anonusers.errors import InvalidToken
 from anonusers.models import Application, EndUser, Project, Session
+from anonusers.refresh import refresh_session
 from anonusers.tokens import Issuer
 from tests.conftest import ORIGIN
 
@@ -148,7 +149,7 @@ def test_no_access_token_outlives_its_session(application, clock):
     refresh = {"host": "localhost", "client_id": "web", "issuer": ISSUER}
     Application.objects.update(access_token_lifetime=1500)
     clock.shift(1000)
-    tokens = sessions.refresh_session(refresh_token=str(signed_up.secret), **refresh)
+    tokens = refresh_session(refresh_token=str(signed_up.secret), **refresh)
     assert tokens.expires_in == 1000
 
 
@@ -157,10 +158,10 @@ def test_refreshing_does_not_extend_the_absolute_limit(application, clock):
     signed_up = signup.sign_up(project=application.project, application=application, kind="token")
     refresh = {"host": "localhost", "client_id": "web", "issuer": ISSUER}
     clock.shift(1999)
-    tokens = sessions.refresh_session(refresh_token=str(signed_up.secret), **refresh)
+    tokens = refresh_session(refresh_token=str(signed_up.secret), **refresh)
     clock.shift(1)
     with pytest.raises(InvalidToken):
-        sessions.refresh_session(refresh_token=tokens.refresh_token, **refresh)
+        refresh_session(refresh_token=tokens.refresh_token, **refresh)
 
 
 def test_a_clock_that_jumps_back_wakes_nothing(application, clock):
@@ -179,7 +180,7 @@ class Client:
         self.tokens = [str(signup.sign_up(project=application.project, application=application, kind="token").secret)]
 
     def refresh(self, token=None):
-        new = sessions.refresh_session(
+        new = refresh_session(
             host="localhost", client_id="web", issuer=ISSUER, refresh_token=token or self.tokens[-1]
         ).refresh_token
         if new and new not in self.tokens:

@@ -6,10 +6,11 @@ import uuid
 import pytest
 from django.core import mail
 from django.utils import timezone
+from django.utils.html import escape
 
-from anonusers import credentials, limits, sessions
-from anonusers.models import EndUser, LoginID, Promotion, Session
-from anonusers.pages.settings import device_of
+from anonusers import credentials, device_keys, limits, promotion, sessions
+from anonusers.models import DeviceKey, EndUser, LoginID, OneTimeToken, Promotion, Session
+from anonusers.pages.settings import device_of, place_of
 from anonusers.sessions import open_session
 from anonusers.signup import sign_up
 from example.models import Comment
@@ -22,6 +23,7 @@ from tests.anonusers.browsing import (
     cookie_user,
     errors_of,
     follow,
+    give_key,
     hidden_of,
     live_sessions,
     new_browser,
@@ -142,6 +144,55 @@ def test_the_session_of_an_application_vouches_for_this_browser(client, anna, ap
     assert EMAIL not in text_of(client.get("/settings")), "it ends with the application's session"
 
 
+NO_WAY_BACK = "You are a guest: once you are signed out, you cannot come back to this account."
+BY_KEY = "You can come back to this account on the device that keeps its key."
+BY_CODE = "You can come back to this account with your recovery code."
+
+
+def notice_of(response):
+    return text_of(response).partition("Keep my account")[0].removeprefix("Guestbook Your account ").strip()
+
+
+def test_a_guest_without_a_key_is_told_that_signing_out_is_for_good(client, project, application):
+    guest = be_guest(client, project, application)
+    assert notice_of(client.get("/settings")) == NO_WAY_BACK
+    # Neither somebody else's key nor one that led to this guest once leads back.
+    other = sign_up(project=project, application=application, kind="token").session.end_user
+    give_key(other)
+    give_key(guest, key_id="key-of-before", thumbprint="b" * 43)
+    promotion.retire_key(guest)
+    assert notice_of(client.get("/settings")) == NO_WAY_BACK
+
+
+def test_a_guest_with_a_key_is_told_where_it_leads_back(client, project, application):
+    give_key(be_guest(client, project, application))
+    before = row_counts()
+    assert notice_of(client.get("/settings")) == f"You are a guest. {BY_KEY}"
+    assert row_counts() == before
+    project.anonymous_users_enabled = False
+    project.save()
+    assert notice_of(client.get("/settings")) == NO_WAY_BACK, "keys are refused then"
+
+
+def test_a_guest_with_a_recovery_code_is_told_that_it_leads_back(client, project, application):
+    guest = be_guest(client, project, application)
+    device_keys.issue_recovery_code(session=Session.objects.in_full().get(end_user=guest))
+    assert notice_of(client.get("/settings")) == f"You are a guest. {BY_CODE}"
+    OneTimeToken.objects.update(expires_at=timezone.now())
+    assert notice_of(client.get("/settings")) == NO_WAY_BACK
+    device_keys.issue_recovery_code(session=Session.objects.in_full().get(end_user=guest))
+    OneTimeToken.objects.update(used_at=timezone.now())
+    assert notice_of(client.get("/settings")) == NO_WAY_BACK
+    give_key(guest)
+    assert notice_of(client.get("/settings")) == f"You are a guest. {BY_KEY}"
+
+
+def test_a_regular_user_is_told_nothing_of_the_kind(client, signed_in):
+    text = text_of(client.get("/settings"))
+    assert "guest" not in text
+    assert "come back" not in text
+
+
 @pytest.mark.parametrize("scheme", ["", "blue", '"><script>', "dark light"])
 def test_other_colour_schemes_are_ignored(client, signed_in, scheme):
     html = client.get("/settings", {"x_color_scheme": scheme}).content.decode()
@@ -166,6 +217,83 @@ def test_only_known_words_are_said(client, signed_in, done):
 )
 def test_devices_have_names_that_people_know(user_agent, device):
     assert device_of(user_agent) == device
+
+
+IPHONE = {"name": "Ada's iPhone", "model": "iPhone14,4", "system": "iOS 17.2", "app": "Guestbook 1.2.0"}
+
+
+def session_on(device, end_user, application, **options):
+    session, _ = open_session(
+        end_user=end_user,
+        project=application.project,
+        application=application,
+        kind="token",
+        scope="openid",
+        **{"user_agent": SAFARI, "device": device} | options,
+    )
+    return session
+
+
+@pytest.mark.parametrize(
+    ("device", "parts", "app"),
+    [
+        (IPHONE, ["Ada's iPhone", "iPhone14,4", "iOS 17.2"], "Guestbook 1.2.0"),
+        ({"model": "iPhone14,4"}, ["iPhone14,4"], ""),
+        ({"name": "iPhone", "model": "iPhone14,4", "system": "iOS 17.2"}, ["iPhone14,4", "iOS 17.2"], ""),
+        ({"name": "Pixel 8", "model": "Google Pixel 8", "system": "Android 15"}, ["Google Pixel 8", "Android 15"], ""),
+        ({"app": "Guestbook 1.2.0"}, ["Safari on iPhone"], "Guestbook 1.2.0"),
+        ({"name": "  ", "model": " ", "app": " "}, ["Safari on iPhone"], ""),
+        ({}, ["Safari on iPhone"], ""),
+    ],
+)
+def test_a_session_is_where_its_device_says_or_else_its_user_agent(application, device, parts, app):
+    guest = sign_up(project=application.project, application=application, kind="token").session.end_user
+    assert place_of(session_on(device, guest, application)) == (parts, app)
+
+
+def test_the_list_shows_the_device_with_its_app_below(client, signed_in, anna, application):
+    session_on(IPHONE, anna, application)
+    response = client.get("/settings")
+    text = text_of(response)
+    assert "Ada's iPhone · iPhone14,4 · iOS 17.2 Guestbook 1.2.0 · used just now" in text
+    assert "Sign out there Ada's iPhone iPhone14,4 iOS 17.2" in text
+    assert "Chrome on Linux used just now This one" in text, "what is not known is not made up"
+    assert "Device key" not in text
+
+
+def test_a_session_that_a_key_opened_is_marked(client, project, application):
+    guest = be_guest(client, project, application)
+    session_on(IPHONE, guest, application, amr="pop")
+    session_on({}, guest, application, amr="pwd", user_agent=CHROME)
+    html = client.get("/settings").content.decode()
+    assert html.count("Device key") == 1
+    assert "Guestbook 1.2.0 · used just now Device key" in text_of(client.get("/settings"))
+    Session.objects.filter(end_user=guest, kind="cookie").update(amr="pop")
+    assert "used just now This one Device key" in text_of(client.get("/settings"))
+
+
+HOSTILE = {
+    "markup": "<script>alert(1)</script>",
+    "attribute": "\"><img src=x onerror=alert(1)>'",
+    "template": "{{ end_user.user.password }}{% debug %}",
+    "long": "W" * 100,
+    "right-to-left": "הטלפון של עדה",
+    "overrides": "\u202eenohPi\u202c\u2066",
+    "lines": "a\nb\r\tc\x1b[2J",
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_what_a_device_says_of_itself_stays_text_in_its_place(client, signed_in, anna, application, kind):
+    said = HOSTILE[kind]
+    session_on(dict.fromkeys(("name", "model", "system", "app"), said) | {"name": f"My {said}"}, anna, application)
+    html = client.get("/settings").content.decode()
+    shown = escape("".join(character for character in said if character.isprintable()))
+    assert html.count(f"<bdi>My {shown}</bdi>") == 2  # the row, and its button
+    assert html.count(f"<bdi>{shown}</bdi>") == 2 * 2 + 1  # model and system, in both; the app
+    assert html.count(shown) == 7, "nowhere else"
+    for raw in ("<script>alert", "<img", "\u202e", "\u2066", "\x1b", anna.user.password):
+        assert raw not in html
 
 
 # --- password ------------------------------------------------------------------------------------------
@@ -468,6 +596,35 @@ def test_logging_out_can_be_cancelled(client, signed_in):
     assert re.search(r'href="/settings">Stay logged in', html)
     assert re.search(r'href="/back">Stay', client.get("/logout?cancel=/back").content.decode())
     assert "evil" not in client.get("/logout?cancel=//evil.example").content.decode()
+
+
+@pytest.mark.parametrize(
+    ("way", "said"),
+    [
+        ("key", f"You are using a guest account. {BY_KEY} Keep your account"),
+        ("code", f"You are using a guest account. {BY_CODE} Keep your account"),
+        ("none", "You are using a guest account. If you log out, you cannot come back to it. Keep your account"),
+    ],
+)
+def test_logging_out_says_whether_a_guest_can_come_back(client, project, application, way, said):
+    guest = be_guest(client, project, application)
+    if way == "key":
+        give_key(guest)
+    elif way == "code":
+        device_keys.issue_recovery_code(session=Session.objects.in_full().get(end_user=guest))
+    response = client.get("/logout")
+    assert f"Log out? {said} Log out Stay" in text_of(response)
+    html = response.content.decode()
+    assert ("notice--warning" in html, "button--danger" in html) == (way == "none", way == "none")
+    assert send(client, response, action="/logout").status_code == 303
+    assert DeviceKey.objects.filter(end_user=guest).count() == (way == "key"), "logging out leaves the key"
+
+
+def test_logging_out_with_a_key_is_for_good_while_the_project_has_no_guests(client, project, application):
+    give_key(be_guest(client, project, application))
+    project.anonymous_users_enabled = False
+    project.save()
+    assert "If you log out, you cannot come back to it." in text_of(client.get("/logout"))
 
 
 def test_promoted_out_of_the_settings(client, project, application):

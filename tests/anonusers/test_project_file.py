@@ -12,20 +12,21 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from anonusers import project_file
+from anonusers import project_file, project_keys
+from anonusers.budgets import read_budget
 from anonusers.errors import InvalidProjectFile, UnknownProject
 from anonusers.keys import create_keys
+from anonusers.limits import parse_budget
 from anonusers.models import Application, EndUser, Project, ProjectDomain, Session, SigningKey
 from anonusers.models.projects import LIFETIME_MAX
 from anonusers.project_file import (
-    APPLICATION,
-    PROJECT,
     Change,
     apply_project_file,
     difference,
     export_project,
     read_project_file,
 )
+from anonusers.project_keys import APPLICATION, PROJECT
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -110,6 +111,7 @@ def test_a_minimal_file_means_the_defaults_of_the_models(write):
         "allowed_origins": [],
         "anonymous_users_enabled": False,
         "promotion_conflict": "error",
+        "retired_device_keys": "new_guest",
         "login_ids": [],
         "verify": [],
         "session_lifetime": 31_449_600,
@@ -117,6 +119,17 @@ def test_a_minimal_file_means_the_defaults_of_the_models(write):
         "session_idle_timeout": 2_592_000,
         "session_persistent_cookie": True,
         "guest_inactive_days": 90,
+        "quarantine_days": 7,
+        "session_history_days": 30,
+        "retired_key_days": 730,
+        "removals_per_run": 100_000,
+        "removals_percent": 50,
+        "signup_per_ip": "",
+        "signup_per_application": "",
+        "signup_per_project_day": "",
+        "bot_check_per_ip": "",
+        "unlimited_networks": [],
+        "limits_store_down": "go_on",
     }
     assert file.applications == (
         {
@@ -130,6 +143,7 @@ def test_a_minimal_file_means_the_defaults_of_the_models(write):
             "refresh_token_idle_timeout_enabled": True,
             "refresh_token_idle_timeout": 2_592_000,
             "refresh_token_rotation_enabled": True,
+            "dpop_enabled": True,
             "issue_jwt_access_token": True,
             "id_token_signed_response_alg": "RS256",
             "max_concurrent_sessions": 0,
@@ -160,7 +174,7 @@ def test_the_values_at_the_bounds_are_allowed(apply):
     applied = apply(
         MINIMAL
         + f"[project.session]\nlifetime = 60\nidle_timeout = {LIFETIME_MAX}\n"
-        + "[project.retention]\nguest_inactive_days = 3650\n"
+        + "[project.retention]\nguest_inactive_days = 3650\nremovals_per_run = 1_000_000_000\nremovals_percent = 100\n"
         + '[[applications]]\nclient_id = "m"\ntype = "m2m"\naccess_token_lifetime = 2419200\n'
         + f"refresh_token_lifetime = {LIFETIME_MAX}\nmax_concurrent_sessions = 1\n"
         + '[[applications]]\nclient_id = "u"\ntype = ""\naccess_token_lifetime = 300\nrefresh_token_lifetime = 300\n'
@@ -235,10 +249,86 @@ BAD = [
         "project.retention.guest_inactive_days",
         "less than or equal to 3650",
     ),
+    *(
+        (MINIMAL + f"[project.retention]\n{key} = {value}\n", f"project.retention.{key}", reason)
+        for key, value, reason in (
+            ("quarantine_days", 366, "less than or equal to 365"),
+            ("quarantine_days", -1, "greater than or equal to 0"),
+            ("session_history_days", 3651, "less than or equal to 3650"),
+            ("retired_key_days", 3651, "less than or equal to 3650"),
+            ("removals_per_run", 0, "greater than or equal to 1"),
+            ("removals_per_run", 1_000_000_001, "less than or equal to 1000000000"),
+            ("removals_per_run", 10**40, "less than or equal to 1000000000"),
+            ("removals_percent", 0, "greater than or equal to 1"),
+            ("removals_percent", 101, "less than or equal to 100"),
+            ("removals_percent", "true", "This must be a whole number."),
+            ("guest_days", 1, "Unknown key."),
+        )
+    ),
+    *(
+        (MINIMAL + f"[project.limits]\n{key} = {value}\n", f"project.limits.{key}", reason)
+        for key in ("signup_per_ip", "signup_per_application", "signup_per_project_day", "bot_check_per_ip")
+        for value, reason in (
+            ('"60"', '"60": Use N/s, N/m, N/h or N/d, such as 60/m for 60 a minute, or off.'),
+            ('"0/m"', '"0/m": Use N/s'),
+            ('"-1/m"', '"-1/m": Use N/s'),
+            ('"60/w"', '"60/w": Use N/s'),
+            ('"60/minute"', '"60/minute": Use N/s'),
+            ('"OFF"', '"OFF": Use N/s'),
+            ('" "', '" ": Use N/s'),
+            ('"\u0663/m"', "Use N/s"),
+            (f'"{"1" * 19}/m"', "at most 20 characters"),
+            ('"1/m\\u0000"', "NUL characters"),
+            ("60", "This must be a string."),
+        )
+    ),
+    *(
+        (
+            MINIMAL + f"[project.limits]\nunlimited_networks = {value}\n",
+            f"project.limits.unlimited_networks{at}",
+            reason,
+        )
+        for value, at, reason in (
+            ('"192.0.2.0/24"', "", "This must be a list of strings."),
+            ('["school"]', "[0]", '"school": Use a network such as 192.0.2.0/24'),
+            ('["192.0.2.1", "192.0.2.1/24"]', "[1]", '"192.0.2.1/24": Use a network such as'),
+            ('["::ffff:192.0.2.0/120"]', "[0]", "as IPv4"),
+            ('["192.0.2.0/24 tomorrow"]', "[0]", "2026-12-01T08:00Z/2026-12-01T18:00Z"),
+            ('["192.0.2.0/24 2026-12-01T08:00/2026-12-01T18:00"]', "[0]", "time zone"),
+            ('["192.0.2.0/24 2026-12-01T18:00Z/2026-12-01T08:00Z"]', "[0]", "not after"),
+            ('["192.0.2.1", "192.0.2.1"]', "[1]", "stands here twice"),
+            (f'["{"1" * 151}"]', "[0]", "Use at most 150 characters."),
+            (str([f"10.0.{n}.0/24" for n in range(101)]), "", "List at most 100 networks."),
+        )
+    ),
+    (MINIMAL + '[project.limits]\nstore_down = "goon"\n', "project.limits.store_down", 'Use one of: "go_on", "stop".'),
+    (
+        MINIMAL + "[project.limits]\nlimits_store_down = 1\n",
+        "project.limits.limits_store_down",
+        "Did you mean store_down",
+    ),
     (
         MINIMAL + '[project.anonymous_users]\npromotion_conflict = "merge"\n',
         "project.anonymous_users.promotion_conflict",
         'Use one of: "error", "login".',
+    ),
+    *(
+        (
+            MINIMAL + f"[project.anonymous_users]\nretired_device_keys = {value}\n",
+            "project.anonymous_users.retired_device_keys",
+            reason,
+        )
+        for value, reason in (
+            ('"New_guest"', 'Use one of: "new_guest", "refuse".'),
+            ('""', 'Use one of: "new_guest", "refuse".'),
+            ('"refuse\\u0000"', "NUL characters"),
+            ("true", "This must be a string."),
+        )
+    ),
+    (
+        MINIMAL + '[project.anonymous_users]\nretired_device_key = "refuse"\n',
+        "project.anonymous_users.retired_device_key",
+        "Unknown key. Did you mean retired_device_keys?",
     ),
     (
         WEB + MOBILE + "access_token_lifetime = 299\n",
@@ -381,6 +471,7 @@ def test_the_difference_of_a_new_project_is_all_of_it(write):
         "project.allowed_origins",
         "project.anonymous_users.enabled",
         "project.anonymous_users.promotion_conflict",
+        "project.anonymous_users.retired_device_keys",
         "project.sign_in.login_ids",
         "project.sign_in.verify",
         "project.session.lifetime",
@@ -388,6 +479,17 @@ def test_the_difference_of_a_new_project_is_all_of_it(write):
         "project.session.idle_timeout",
         "project.session.persistent_cookie",
         "project.retention.guest_inactive_days",
+        "project.retention.quarantine_days",
+        "project.retention.session_history_days",
+        "project.retention.retired_key_days",
+        "project.retention.removals_per_run",
+        "project.retention.removals_percent",
+        "project.limits.signup_per_ip",
+        "project.limits.signup_per_application",
+        "project.limits.signup_per_project_day",
+        "project.limits.bot_check_per_ip",
+        "project.limits.unlimited_networks",
+        "project.limits.store_down",
         'applications["web"]',
     ]
     assert changes[-1].new["type"] == "spa"
@@ -497,6 +599,69 @@ def test_a_key_that_is_left_out_gets_its_default_back(stored, apply):
 
     assert applied.changes == (Change("project.session.lifetime", 3600, 31_449_600),)
     assert Project.objects.get(slug="guestbook").session_lifetime == 31_449_600
+
+
+def test_the_policy_for_retired_device_keys_is_applied_exported_and_reset(stored, apply):
+    refusing = STORED.replace("enabled = true\n", 'enabled = true\nretired_device_keys = "refuse"\n')
+    key = "project.anonymous_users.retired_device_keys"
+
+    assert apply(refusing).changes == (Change(key, "new_guest", "refuse"),)
+    assert Project.objects.get(slug="guestbook").retired_device_keys == "refuse"
+    exported = tomllib.loads(export_project("guestbook"))["project"]["anonymous_users"]
+    assert exported == {"enabled": True, "promotion_conflict": "error", "retired_device_keys": "refuse"}
+    assert apply(STORED).changes == (Change(key, "refuse", "new_guest"),)
+    assert Project.objects.get(slug="other").retired_device_keys == "new_guest"
+
+
+def test_limits_are_applied_exported_and_reset(stored, apply):
+    network = "198.51.100.0/24 2026-12-01T08:00Z/2026-12-01T18:00Z"
+    table = f'[project.limits]\nsignup_per_ip = "9/h"\nunlimited_networks = ["{network}"]\nstore_down = "stop"\n'
+
+    assert apply(STORED.replace("[[applications]]", table + "[[applications]]", 1)).changes == (
+        Change("project.limits.signup_per_ip", "", "9/h"),
+        Change("project.limits.unlimited_networks", [], [network]),
+        Change("project.limits.store_down", "go_on", "stop"),
+    )
+    assert tomllib.loads(export_project("guestbook"))["project"]["limits"] == {
+        "signup_per_ip": "9/h",
+        "signup_per_application": "",
+        "signup_per_project_day": "",
+        "bot_check_per_ip": "",
+        "unlimited_networks": [network],
+        "store_down": "stop",
+    }
+    assert [change.new for change in apply(STORED).changes] == ["", [], "go_on"]
+    assert Project.objects.get(slug="other").limits_store_down == "go_on"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "off", "1/s", "60/m", "007/h", "9/d", "60", "/m", "60/", "0/m", "-1/m", "1.5/m", "60/w", "60/M", "OFF", "٣/m"],
+)
+def test_a_budget_is_read_as_the_limiter_reads_it(text):
+    if not text:
+        return project_keys.check_budget_of_project(text)  # the server's default: the limiter never sees it
+    try:
+        expected = parse_budget(text)
+    except ValueError:
+        with pytest.raises(ValueError, match="Use N/s"):
+            read_budget(text)
+        return None
+    unit = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+    found = read_budget(text)
+    assert (found and (found[0], unit[found[1]])) == (expected and (expected.amount, expected.get_expiry()))
+    return None
+
+
+def test_dpop_is_turned_off_exported_and_reset_for_one_application(stored, apply):
+    key = 'applications["mobile"].dpop_enabled'
+
+    assert apply(STORED + "dpop_enabled = false\n").changes == (Change(key, True, False),)
+    assert dict(Application.objects.values_list("client_id", "dpop_enabled")) == {"mobile": False, "web": True}
+    exported = tomllib.loads(export_project("guestbook"))["applications"]
+    assert [(table["client_id"], table["dpop_enabled"]) for table in exported] == [("mobile", False), ("web", True)]
+    assert apply(STORED).changes == (Change(key, False, True),)
+    assert Session.objects.get().ended_at is None, "nobody is signed out for it"
 
 
 def test_what_the_portal_changed_is_set_back(stored, apply):
@@ -639,6 +804,12 @@ seconds = st.integers(60, LIFETIME_MAX)
 hosts = st.from_regex(r"[a-z0-9]{2,8}(\.[a-z0-9]{1,8}){0,2}", fullmatch=True)
 names = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=100)
 paths = st.text(st.sampled_from("abc/?=&%$~*'()!,;.-_"), max_size=20)
+budgets = st.sampled_from(["", "off"]) | st.builds("{}/{}".format, st.integers(1, 10**17), st.sampled_from("smhd"))
+networks = st.builds(
+    "{}{}".format,
+    st.ip_addresses(network="198.18.0.0/15") | st.ip_addresses(network="2001:db8::/32"),
+    st.sampled_from(["", " 2026-12-01T08:00Z/2026-12-01T18:00Z", " 2026-12-01T08:00+01:00/2027-12-01T08:00:30Z"]),
+)
 uris = st.builds("{}://{}/{}".format, st.sampled_from(["https", "com.example.app"]), hosts, paths)
 
 
@@ -656,14 +827,33 @@ def projects(draw):
             name=names,
             domains=st.lists(hosts | st.just("*") | st.just("[::1]"), unique=True, max_size=4),
             allowed_origins=st.lists(st.builds("https://{}".format, hosts), unique=True, max_size=3),
-            anonymous_users=tables(enabled=st.booleans(), promotion_conflict=st.sampled_from(["error", "login"])),
+            anonymous_users=tables(
+                enabled=st.booleans(),
+                promotion_conflict=st.sampled_from(["error", "login"]),
+                retired_device_keys=st.sampled_from(["new_guest", "refuse"]),
+            ),
             session=tables(
                 lifetime=seconds,
                 idle_timeout_enabled=st.booleans(),
                 idle_timeout=seconds,
                 persistent_cookie=st.booleans(),
             ),
-            retention=tables(guest_inactive_days=st.integers(0, 3650)),
+            retention=tables(
+                guest_inactive_days=st.integers(0, 3650),
+                quarantine_days=st.integers(0, 365),
+                session_history_days=st.integers(0, 3650),
+                retired_key_days=st.integers(0, 3650),
+                removals_per_run=st.integers(1, 1_000_000_000),
+                removals_percent=st.integers(1, 100),
+            ),
+            limits=tables(
+                signup_per_ip=budgets,
+                signup_per_application=budgets,
+                signup_per_project_day=budgets,
+                bot_check_per_ip=budgets,
+                unlimited_networks=st.lists(networks, unique=True, max_size=4),
+                store_down=st.sampled_from(["go_on", "stop"]),
+            ),
         )
     )
     return table | {"id": "guestbook", "sign_in": {"login_ids": login_ids, "verify": verify}}
@@ -682,6 +872,7 @@ def applications(draw):
             refresh_token_idle_timeout_enabled=st.booleans(),
             refresh_token_idle_timeout=seconds,
             refresh_token_rotation_enabled=st.booleans(),
+            dpop_enabled=st.booleans(),
             issue_jwt_access_token=st.booleans(),
             id_token_signed_response_alg=st.sampled_from(["RS256", "ES256"]),
             max_concurrent_sessions=st.sampled_from([0, 1]),

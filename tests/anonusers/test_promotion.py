@@ -1,6 +1,7 @@
 """Promotion: a guest becomes a regular user with the same id; all of it, or nothing."""
 
 import inspect
+import re
 from datetime import timedelta
 from unittest import mock
 
@@ -314,7 +315,7 @@ def statements_of(call):
     return [sql.replace("`", '"') for sql in found if not sql.upper().startswith(CONTROL)]
 
 
-def test_the_commit_takes_ten_statements_however_much_there_is_to_end(application):
+def test_the_commit_takes_eleven_statements_however_much_there_is_to_end(application):
     """A change of a number here is a change to be argued for."""
     guest = new_guest(application)
     for _ in range(20):
@@ -333,6 +334,7 @@ BUDGET = [
     ("DELETE", "anonusers_anonymousidentity"),
     ("INSERT", "anonusers_loginid"),
     ("UPDATE", "auth_user"),
+    ("UPDATE", "anonusers_devicekey"),  # a tombstone, so that an app that still signs with it is not stuck
     ("UPDATE", "anonusers_session"),
     ("UPDATE", "anonusers_onetimetoken"),
     ("INSERT", "anonusers_promotion"),
@@ -698,7 +700,7 @@ def test_every_door_goes_through_the_one_place():
     found = {
         str(path.relative_to(root))
         for path in root.rglob("*.py")
-        if "AnonymousIdentity.objects" in path.read_text() and ".delete()" in path.read_text()
+        if re.search(r"AnonymousIdentity\.objects.*\.delete\(", path.read_text())
     }
     assert found == {"promotion/__init__.py"}
 

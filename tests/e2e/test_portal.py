@@ -1,13 +1,17 @@
 """The portal in a real browser: what its script adds, and that its pages keep to their own policy."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.utils import timezone
 
-from anonusers.models import Application, Project
+from anonusers.models import AnonymousIdentity, Application, EndUser, Project
+from anonusers.retention import statement
 from portal.durations import in_words, logout_sentence
+from portal.retention import Outcome, limit_in_words, server_default
 from tests.conftest import make_application, make_project
 
 pytestmark = pytest.mark.browser
@@ -44,19 +48,35 @@ def page(chromium: Any, server: str, project: Project) -> Iterator[Any]:
 
 
 def test_the_save_bar_is_there_while_something_differs_from_what_is_stored(page: Any, project: Project) -> None:
-    bar, toggle, conflict = (
+    bar, toggle, conflict, keys = (
         page.locator(selector)
-        for selector in ("[data-save-bar]", "#id_anonymous_users_enabled", "#id_promotion_conflict")
+        for selector in (
+            "[data-save-bar]",
+            "#id_anonymous_users_enabled",
+            "#id_promotion_conflict",
+            "#id_retired_device_keys",
+        )
     )
     assert not bar.is_visible()
     assert conflict.is_enabled()
+    assert keys.is_enabled()
     toggle.focus()
     page.keyboard.press("Space")
     assert bar.is_visible()
     assert conflict.is_disabled()
+    assert keys.is_disabled()
     toggle.click()
     assert not bar.is_visible()
     assert conflict.is_enabled()
+    assert keys.is_enabled()
+    keys.select_option("refuse")
+    assert bar.is_visible()
+    page.click("[data-save-bar] button")
+    page.wait_for_selector("text=Saved. The change is in effect now.")
+    assert keys.input_value() == "refuse"
+    assert not bar.is_visible()
+    keys.select_option("new_guest")
+    assert bar.is_visible()
     conflict.select_option("login")
     toggle.click()
     page.click("[data-save-bar] button")
@@ -64,6 +84,7 @@ def test_the_save_bar_is_there_while_something_differs_from_what_is_stored(page:
     assert not bar.is_visible()
     project.refresh_from_db()
     assert (project.anonymous_users_enabled, project.promotion_conflict) == (False, "error")
+    assert project.retired_device_keys == "refuse"
 
 
 def test_leaving_with_unsaved_changes_asks_and_discarding_does_not(page: Any, project: Project) -> None:
@@ -132,7 +153,14 @@ def test_a_refused_form_keeps_its_save_bar_and_moves_the_focus_to_what_is_wrong(
 def test_no_page_is_wider_than_the_window(width: int, page: Any, application: Application) -> None:
     page.set_viewport_size({"width": width, "height": 800})
     Application.objects.filter(pk=application.pk).update(name="W" * 100, client_id="c" * 100)
-    for path in ("anonymous-users/", "applications/", f"applications/{application.pk}/", "session/", "applications/0/"):
+    for path in (
+        "anonymous-users/",
+        "applications/",
+        f"applications/{application.pk}/",
+        "session/",
+        "retention/",
+        "applications/0/",
+    ):
         page.goto(f"/portal/shop/{path}")
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
 
@@ -159,6 +187,56 @@ def test_the_client_id_is_copied(page: Any, application: Application, server: st
     assert page.url.endswith("/applications/")  # the row's link was not followed
     page.locator("td.client-id").click(force=True)  # the row's link lies over it
     page.wait_for_url(f"**/applications/{application.pk}/")
+
+
+def set_aside(project: Project, *, days: int) -> EndUser:
+    """A guest of 100 days whom nothing leads back to, in quarantine for so many days."""
+    user = get_user_model().objects.create(username=f"guest-{days}")
+    guest = EndUser.objects.create(project=project, user=user)
+    AnonymousIdentity.objects.create(end_user=guest)
+    now = timezone.now()
+    EndUser.objects.filter(pk=guest.pk).update(
+        created_at=now - timedelta(days=100), quarantined_at=now - timedelta(days=days)
+    )
+    return guest
+
+
+def test_retention_is_changed_foreseen_and_a_guest_is_restored(page: Any, project: Project, server: str) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=server)
+    newest, oldest = set_aside(project, days=1), set_aside(project, days=5)
+    page.click("nav >> text=Retention & limits")
+    page.wait_for_url("**/retention/")
+    sentence, words = page.locator("[data-outcome-text]"), page.locator("[data-limit-of=id_signup_per_ip]")
+    foreseen = page.locator("#removal tbody tr")
+    assert foreseen.all_inner_texts() == ["Now\t2\t0", "In 7 days\t2\t2", "In 30 days\t2\t2", "In 90 days\t2\t2"]
+    for inactive, quarantine in ((0, 7), (1, 0), (1, 1), (90, 7), (3650, 365)):
+        page.fill("#id_guest_inactive_days", str(inactive))
+        page.fill("#id_quarantine_days", str(quarantine))
+        assert sentence.inner_text() == (said := Outcome().text(inactive, quarantine))
+    page.fill("#id_quarantine_days", "366")  # while an entry is no good the last sentence stays
+    assert sentence.inner_text() == said
+    for limit in ("60/m", "1/s", "50000/d", "9/h", "off", "", "0/m", "60 a minute"):
+        page.fill("#id_signup_per_ip", limit)
+        assert words.inner_text() == limit_in_words(limit, server_default("signup_per_ip"))
+    page.fill("#id_signup_per_ip", "30/m")
+    page.fill("#id_guest_inactive_days", "90")
+    page.fill("#id_quarantine_days", "3")
+    page.click("text=Save retention")
+    page.wait_for_selector("text=Saved. The change is in effect now.")
+    assert foreseen.all_inner_texts()[0] == "Now\t2\t1"
+    page.click("button[name=dry_run]")
+    page.wait_for_selector("text=Dry run: nothing was changed.")
+    page.wait_for_function("document.activeElement.id === 'dry-run'")
+    assert page.locator("#dry-run li").all_inner_texts() == ["1 guest removed", "0 guests set aside"]
+    page.click(f"button[value='{oldest.pk}']")
+    page.wait_for_selector("text=The guest is out of quarantine.")
+    assert page.locator("#quarantine tbody th").all_inner_texts() == [str(newest.pk)]
+    page.click("#statement [data-copy]")
+    page.wait_for_selector("#statement >> text=Copied", state="attached")
+    project.refresh_from_db()
+    assert page.evaluate("navigator.clipboard.readText()") == "\n\n".join(statement(project))
+    assert (project.quarantine_days, project.signup_per_ip) == (3, "30/m")
+    assert EndUser.objects.filter(project=project).count() == 2
 
 
 def test_without_script_everything_can_be_done(chromium: Any, server: str, page: Any, project: Project) -> None:

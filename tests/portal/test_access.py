@@ -25,6 +25,7 @@ def pages(project: Project, application: Application) -> list[str]:
         "/portal/guestbook/applications/",
         f"/portal/guestbook/applications/{application.pk}/",
         "/portal/guestbook/session/",
+        "/portal/guestbook/retention/",
     ]
 
 
@@ -84,7 +85,7 @@ def test_nobody_has_no_projects(project: Project) -> None:
 
 
 def test_an_unknown_project_is_not_found(portal: Client, project: Project) -> None:
-    for page in ("", "anonymous-users/", "applications/", "applications/1/", "session/"):
+    for page in ("", "anonymous-users/", "applications/", "applications/1/", "session/", "retention/"):
         response = portal.get(f"/portal/nothing/{page}")
         assert response.status_code == 404
         assert "Not found" in response.content.decode()
@@ -163,7 +164,7 @@ def test_every_link_of_the_frame_leads_somewhere(portal: Client, pages: list[str
         for link in re.findall(r'href="(/[^"#]*)"', portal.get(url).content.decode())
         if not link.startswith("/static/")
     }
-    assert len(links) == 5
+    assert len(links) == 6
     for link in sorted(links):
         assert portal.get(link, follow=True).status_code == 200, link
 

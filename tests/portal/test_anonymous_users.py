@@ -51,6 +51,47 @@ def test_the_conflict_choice_is_saved(portal: Client, project: Project) -> None:
     assert project.promotion_conflict == "login"
 
 
+def test_the_choice_for_retired_device_keys_is_saved_and_nothing_else(portal: Client, project: Project) -> None:
+    before = state_of(project)[0]
+    assert save(portal, URL, retired_device_keys="refuse").status_code == 302
+    after = state_of(project)[0]
+    assert {name for name in after if after[name] != before[name]} == {"retired_device_keys", "updated_at"}
+    assert after["retired_device_keys"] == "refuse"
+    assert '<option value="refuse" selected>Refuse</option>' in portal.get(URL).content.decode()
+    save(portal, URL, retired_device_keys="new_guest")
+    assert state_of(project)[0]["retired_device_keys"] == "new_guest"
+
+
+def test_the_page_says_what_a_device_key_is_and_how_long_its_guest_lasts(portal: Client, project: Project) -> None:
+    page = portal.get(URL).content.decode()
+    assert "Apps on phones sign their guest in with a key that is kept on the device." in page
+    assert '<option value="new_guest" selected>Create a New Guest</option>' in page
+    assert "can log in again with the key for as long as it is on the device" in page
+    assert page.index('for="id_promotion_conflict"') < page.index('for="id_retired_device_keys"')
+
+
+@pytest.mark.parametrize("sent", [None, "", "New_guest", "delete", "refuse\0", "refuse "])
+def test_a_forged_choice_for_retired_device_keys_is_refused(sent: str | None, portal: Client, project: Project) -> None:
+    before = state_of(project)
+    response = save(portal, URL, retired_device_keys=sent)
+    assert response.status_code == 400
+    page = response.content.decode()
+    assert "Nothing was saved." in page
+    assert 'id="id_retired_device_keys_error"' in page
+    assert 'id="id_promotion_conflict_error"' not in page
+    assert state_of(project) == before
+
+
+@pytest.mark.parametrize("sent", [None, "refuse", "garbage", ""])
+def test_while_the_toggle_is_off_the_choice_for_retired_device_keys_stays(
+    sent: str | None, portal: Client, project: Project
+) -> None:
+    response = save(portal, URL, anonymous_users_enabled=None, retired_device_keys=sent)
+    assert response.status_code == 302
+    project.refresh_from_db()
+    assert (project.anonymous_users_enabled, project.retired_device_keys) == (False, "new_guest")
+
+
 @pytest.mark.parametrize("sent", [None, "login", "garbage", ""])
 def test_while_the_toggle_is_off_the_conflict_choice_stays(sent: str | None, portal: Client, project: Project) -> None:
     response = save(portal, URL, anonymous_users_enabled=None, promotion_conflict=sent)

@@ -20,6 +20,7 @@ ALL = {
     "refresh_token_idle_timeout",
     "one_session_only",
     "refresh_token_rotation_enabled",
+    "dpop_enabled",
     "access_token_lifetime",
     "issue_jwt_access_token",
     "id_token_signed_response_alg",
@@ -71,11 +72,11 @@ def test_the_endpoint_is_the_host_that_leads_to_the_project(portal: Client, sett
 @pytest.mark.parametrize(
     ("type_", "missing"),
     [
-        ("", set()),
-        ("spa", set()),
-        ("confidential", set()),
+        ("", {"dpop_enabled"}),
+        ("spa", {"dpop_enabled"}),
+        ("confidential", {"dpop_enabled"}),
         ("native", {"post_logout_redirect_uris"}),
-        ("third_party_app", {"post_logout_redirect_uris"}),
+        ("third_party_app", {"post_logout_redirect_uris", "dpop_enabled"}),
         ("traditional_webapp", ALL - {"name", "redirect_uris", "post_logout_redirect_uris"}
             - {"id_token_signed_response_alg"}),
         ("m2m", ALL - {"name", "access_token_lifetime"}),
@@ -99,6 +100,43 @@ def test_fields_of_other_types_are_not_taken(portal: Client, project: Project) -
     save(portal, at(application), refresh_token_lifetime="300", access_token_lifetime="300", one_session_only="on")
     after = state_of(application)[0]
     assert {name for name in after if after[name] != before[name]} == {"updated_at"}
+
+
+@pytest.mark.parametrize("stored", [True, False])
+@pytest.mark.parametrize("type_", [type_ for type_ in Application.Type.values if type_ != "native"])
+def test_other_types_than_native_keep_dpop_as_it_is(type_: str, stored: bool, portal: Client, project: Project) -> None:
+    application = make_application(project, type=type_, dpop_enabled=stored)
+    for sent in (None, "on", ""):
+        before = state_of(application)[0]
+        assert save(portal, at(application), dpop_enabled=sent).status_code == 302
+        after = state_of(application)[0]
+        assert {name for name in after if after[name] != before[name]} == {"updated_at"}
+
+
+def test_dpop_of_a_native_application_is_turned_off_and_on(portal: Client, project: Project) -> None:
+    application, other = (make_application(project, name, type="native") for name in ("mobile", "tablet"))
+    before, untouched = state_of(application)[0], state_of(other, project)
+    page = portal.get(at(application)).content.decode()
+    assert "worthless to whoever copies them" in page
+    assert 'type="checkbox" name="dpop_enabled"' in page
+    assert save(portal, at(application), dpop_enabled=None).status_code == 302
+    off = state_of(application)[0]
+    assert {name for name in off if off[name] != before[name]} == {"dpop_enabled", "updated_at"}
+    assert off["dpop_enabled"] is False
+    assert save(portal, at(application)).status_code == 302
+    assert state_of(application)[0]["dpop_enabled"] is False, "it is shown as it is stored"
+    assert save(portal, at(application), dpop_enabled="on").status_code == 302
+    assert state_of(application)[0]["dpop_enabled"] is True
+    assert state_of(other, project) == untouched
+
+
+def test_a_bad_entry_leaves_dpop_alone_and_keeps_the_entry(portal: Client, project: Project) -> None:
+    application = make_application(project, type="native")
+    before = state_of(application)
+    response = save(portal, at(application), dpop_enabled=None, access_token_lifetime="7")
+    assert response.status_code == 400
+    assert response.context["form"]["dpop_enabled"].value() is False
+    assert state_of(application) == before
 
 
 def test_everything_is_saved(portal: Client, application: Application) -> None:

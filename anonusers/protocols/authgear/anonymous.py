@@ -36,7 +36,9 @@ class SignupView(ApiView):
             raise ApplicationTypeNotAllowed
         current = None
         if refresh_token:
-            current = sessions.find_by_refresh_token(host=self.host, refresh_token=refresh_token, client_id=client_id)
+            current = sessions.find_by_refresh_token(
+                host=self.host, refresh_token=refresh_token, client_id=client_id, proof=self.dpop_proof()
+            )
         signed_up = self.sign_up(application, Session.Kind.TOKEN, current)
         # Never rotated here, and no ID token: the grant of §1.3, not a refresh.
         tokens = sessions.mint_tokens(signed_up.session, issuer=self.issuer, refresh_token=signed_up.secret)
@@ -49,6 +51,8 @@ class SignupView(ApiView):
             kind=kind,
             scope=wire.GUEST_SCOPE,
             current=current,
+            dpop_jkt=self.dpop_jkt(application) if application else "",
+            dpop_jti=self.dpop_jti() if application else "",
             ip=credentials.address_of(self.http_request),
             user_agent=credentials.user_agent_of(self.http_request),
         )

@@ -15,9 +15,9 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from rest_framework.request import Request
 
-from anonusers import browser, credentials, onetime, sessions, tokens
+from anonusers import browser, credentials, device_keys, onetime, sessions, tokens
 from anonusers.codegrant import issue_code
-from anonusers.errors import AnonUsersError, InvalidToken, UnknownApplication, UnknownProject
+from anonusers.errors import AnonUsersError, InvalidToken, KeyProofRefused, UnknownApplication, UnknownProject
 from anonusers.keys import key_ring
 from anonusers.models import Application, EndUser, OneTimeToken, Session
 from anonusers.protocols.authgear.authorization import Authorization, Hint, Refused, check, is_own_uri, read_hint
@@ -144,14 +144,22 @@ class AuthorizeView(OAuthView):
         return self.grant(wanted, flow.sub, authenticated_at, flow.amr, after_promotion=flow.sub == flow.guest)
 
     def promote(self, wanted: Authorization, hint: Hint) -> HttpResponse:
-        """Check the promotion code now, and bind what it says to this browser; it is spent when the guest is
-        promoted, so slow people do not fail. A GET changes nothing."""
-        if "promotion_code" not in hint.values:
-            raise Refused("invalid_request", "login hints with a jwt are not supported")
+        """Check now whose guest it is, and bind that to this browser. The code, or the challenge that was signed, is
+        spent when the guest is promoted, so slow people do not fail."""
         if "none" in wanted.prompt:
             raise Refused("login_required", "authentication required")
+        if "promotion_code" in hint.values:
+            guest = self.guest_of_code(wanted, hint.values["promotion_code"])
+        else:
+            guest = self.guest_of_key(wanted, hint.values["jwt"])
+        if guest is None or not guest.is_guest or not _is_enabled(guest):
+            raise CannotGoOn(_("This account cannot be kept this way: it is not a guest account any more."))
+        # A browser that is signed in as somebody else decides on the page; it is told whose guest this is.
+        return self.go_to("promote", wanted, guest=str(guest.pk))
+
+    def guest_of_code(self, wanted: Authorization, code: str) -> EndUser | None:
         try:
-            token = onetime.look(Purpose.PROMOTION_CODE, hint.values["promotion_code"], host=self.host)
+            token = onetime.look(Purpose.PROMOTION_CODE, code, host=self.host)
         except InvalidToken:
             raise CannotGoOn(
                 _(
@@ -161,11 +169,25 @@ class AuthorizeView(OAuthView):
             ) from None
         if token.application_id not in (None, wanted.application.pk):
             raise CannotGoOn(_("This link was made for another application. Your account is unchanged."))
-        guest = token.end_user
-        if guest is None or not guest.is_guest or not _is_enabled(guest):
-            raise CannotGoOn(_("This account cannot be kept this way: it is not a guest account any more."))
-        # A browser that is signed in as somebody else decides on the page; it is told whose guest this is.
-        return self.go_to("promote", wanted, guest=str(guest.pk))
+        return token.end_user
+
+    def guest_of_key(self, wanted: Authorization, jwt: str) -> EndUser | None:
+        try:
+            proof = device_keys.prove(
+                project=wanted.application.project,
+                signed_request=jwt,
+                expected_action="promote",
+                expected_origin=self.origin,
+            )
+            if proof.row is None:
+                raise KeyProofRefused  # it would be somebody who never was here
+            if proof.guest is not None and proof.guest.is_guest and _is_enabled(proof.guest):
+                proof.bind_challenge()
+        except KeyProofRefused:
+            raise CannotGoOn(
+                _("This link to keep your account is not valid. Your account is unchanged: go back and try again.")
+            ) from None
+        return proof.guest
 
     def sign_in(self, wanted: Authorization, hint: Hint) -> HttpResponse:
         session = credentials.cookie_session(self.http_request)
@@ -233,6 +255,7 @@ class AuthorizeView(OAuthView):
                 code_challenge=self.parameters["code_challenge"],
                 scope=wanted.scope,
                 nonce=self.parameters.get("nonce"),
+                dpop_jkt=self.parameters.get("dpop_jkt", ""),
                 authenticated_at=authenticated_at,
                 amr=amr,
                 after_promotion=after_promotion,

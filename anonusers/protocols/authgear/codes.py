@@ -67,7 +67,8 @@ def _session_of(view: ApiView, refresh_token: str, *, tell_if_gone: bool = False
     Raises: RefreshTokenRefused.
     """
     try:
-        session = sessions.find_by_refresh_token(host=view.host, refresh_token=refresh_token)
+        proof = view.dpop_proof()
+        session = sessions.find_by_refresh_token(host=view.host, refresh_token=refresh_token, proof=proof)
     except InvalidToken:
         raise RefreshTokenRefused(session_is_gone=tell_if_gone) from None
     view.project = session.project

@@ -54,6 +54,7 @@ class DiscoveryView(PublicView):
             "grant_types_supported": ["authorization_code", "refresh_token"],
             "code_challenge_methods_supported": ["S256"],
             "token_endpoint_auth_methods_supported": ["none", "client_secret_post", "client_secret_basic"],
+            "dpop_signing_alg_values_supported": ["ES256", "RS256"],
             "scopes_supported": ["openid", "offline_access", "profile", "email", "phone", FULL_ACCESS],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": ["RS256", "ES256"],

@@ -16,12 +16,16 @@ from anonusers.errors import (
     NotSignedIn,
     UnknownApplication,
 )
+from anonusers.key_login import Client, log_in_with_key
+from anonusers.keypairs import SIGNED_REQUEST_MAX
 from anonusers.models import Application, Session
 from anonusers.protocols.authgear import wire
 from anonusers.protocols.authgear.base import OAuthView
+from anonusers.protocols.authgear.device_info import device_of, parse_device_info
 from anonusers.protocols.base import answer
 from anonusers.protocols.body import read_form
 from anonusers.protocols.errors import AuthorizationCodeRefused, BadRequest, UnsupportedGrantType
+from anonusers.refresh import refresh_session
 
 NO_CACHE = {"Pragma": "no-cache"}  # RFC 6749 §5.1, beside no-store
 
@@ -32,6 +36,7 @@ class TokenView(OAuthView):
         grants: dict[str, Callable[[dict[str, str]], dict[str, Any]]] = {
             "authorization_code": self.authorization_code,
             "refresh_token": self.refresh_token,
+            wire.GRANT_ANONYMOUS_REQUEST: self.anonymous_request,
             wire.GRANT_ID_TOKEN: self.id_token,
         }
         if not form.get("grant_type"):
@@ -55,6 +60,9 @@ class TokenView(OAuthView):
                 code_verifier=form.get("code_verifier", ""),
                 issuer=self.issuer,
                 user_agent=credentials.user_agent_of(self.http_request),
+                device=parse_device_info(form.get("x_device_info", "")),
+                dpop_jkt=self.dpop_jkt(application),
+                dpop_jti=self.dpop_jti(),
             )
         except InvalidToken:
             if not form.get("code_verifier"):  # the code is burnt all the same
@@ -68,18 +76,43 @@ class TokenView(OAuthView):
         if not form.get("refresh_token"):
             raise BadRequest("refresh token is required")
         try:
-            tokens = sessions.refresh_session(
+            tokens = refresh_session(
                 host=self.host,
                 client_id=form["client_id"],
                 refresh_token=form["refresh_token"],
                 scope=form.get("scope", ""),
                 issuer=self.issuer,
                 with_id_token=True,
+                device=parse_device_info(form.get("x_device_info", "")),
+                proof=self.dpop_proof(),
             )
         except InvalidToken:
             self.demand_public_client(self.application(form["client_id"]), form)
             raise
         self.project = tokens.session.project
+        return wire.render_tokens(tokens)
+
+    def anonymous_request(self, form: dict[str, str]) -> dict[str, Any]:
+        if not form.get("jwt"):
+            raise BadRequest("jwt is required")
+        if len(form["jwt"]) > SIGNED_REQUEST_MAX:
+            raise BadRequest("jwt is too long")
+        application = self.application(form.get("client_id", ""))
+        client = Client(
+            application=application,
+            origin=self.origin,
+            scope=wire.GUEST_SCOPE,
+            ip=credentials.address_of(self.http_request),
+            user_agent=credentials.user_agent_of(self.http_request),
+            device=parse_device_info(form.get("x_device_info", "")),
+            device_of=device_of,
+            dpop_jkt=self.dpop_jkt(application),
+            dpop_jti=self.dpop_jti(),
+        )
+        signed_up = log_in_with_key(client, signed_request=form["jwt"])
+        tokens = sessions.mint_tokens(
+            signed_up.session, issuer=self.issuer, refresh_token=signed_up.secret, with_id_token=True
+        )
         return wire.render_tokens(tokens)
 
     def id_token(self, form: dict[str, str]) -> dict[str, Any]:

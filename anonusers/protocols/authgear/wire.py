@@ -13,6 +13,7 @@ from rest_framework.exceptions import ValidationError
 
 from anonusers.errors import AnonUsersError, LoginIDTaken, RateLimited, SignupVetoed
 from anonusers.models import Session
+from anonusers.onetime import CHALLENGES
 from anonusers.protocols.base import answer
 from anonusers.protocols.body import StrictCharField, StrictChoiceField, StrictSerializer
 from anonusers.protocols.errors import MalformedJSON, RefreshTokenRefused, Unexpected, ValidationFailed
@@ -35,6 +36,7 @@ LOGIN_HINTS = {
     "login_id": ("email", "phone", "username"),
 }
 GUEST_SCOPE = f"openid offline_access {FULL_ACCESS}"
+GRANT_ANONYMOUS_REQUEST = "urn:authgear:params:oauth:grant-type:anonymous-request"
 GRANT_ID_TOKEN = "urn:authgear:params:oauth:grant-type:id-token"
 
 
@@ -65,6 +67,17 @@ class AppSessionTokenBody(StrictSerializer):
     """POST /oauth2/app_session_token."""
 
     refresh_token = StrictCharField()
+
+
+class ChallengeBody(StrictSerializer):
+    """POST /oauth2/challenge."""
+
+    purpose = StrictCharField()
+
+    def validate_purpose(self, purpose: str) -> str:
+        if purpose not in CHALLENGES:
+            raise ValidationError("unknown challenge purpose", code="general")
+        return purpose
 
 
 SESSION_KINDS = {"cookie": Session.Kind.COOKIE, "refresh_token": Session.Kind.TOKEN}
@@ -185,6 +198,7 @@ API_WORDS: dict[str, tuple[str, str, str]] = {
     "public_signup_disabled": ("Forbidden", "NoPublicSignup", "public signup is disabled"),
     "signup_vetoed": ("Forbidden", "HookDisallowed", "disallowed by hook event handler"),
     "rate_limited": ("TooManyRequest", "RateLimited", "request rate limited"),
+    "bot_check_required": ("TooManyRequest", "RateLimited", "request rate limited"),  # SDKs can only wait
     "unknown_project": ("NotFound", "AppNotFound", "app not found"),
     "unknown_application": ("Invalid", "Invalid", "invalid client ID"),
     "application_type_not_allowed": ("Invalid", "Invalid", TYPE_NOT_ALLOWED),
@@ -211,8 +225,16 @@ API_WORDS: dict[str, tuple[str, str, str]] = {
     "credentials_wrong": ("Unauthorized", "InvalidCredentials", "invalid credentials"),
     "busy": ("ServiceUnavailable", "ServiceUnavailable", "service unavailable"),
     "idempotency_key_spent": ("AlreadyExists", "AlreadyExists", "the idempotency key is spent"),
+    "key_proof_refused": ("Unauthorized", "InvalidCredentials", "invalid credentials"),
+    "key_taken": ("AlreadyExists", "AlreadyExists", "the key was used before"),
+    "key_exists": ("AlreadyExists", "AlreadyExists", "the user has a key"),
+    "unknown_key": ("NotFound", "NotFound", "key not found"),
+    "recovery_code_wrong": ("Unauthorized", "InvalidCredentials", "invalid recovery code"),
+    "dpop_proof_refused": ("Invalid", "InvalidDPoPProof", "invalid DPoP proof"),
     "seal_broken": ("InternalError", "UnexpectedError", "unexpected error occurred"),
     "invalid_project_file": ("InternalError", "UnexpectedError", "unexpected error occurred"),
+    "cleanup_refused": ("InternalError", "UnexpectedError", "unexpected error occurred"),
+    "erasure_forbidden": ("InternalError", "UnexpectedError", "unexpected error occurred"),
     "bad_request": ("BadRequest", "BadRequest", "bad request"),
     "content_type_refused": ("BadRequest", "BadRequest", "request content type is invalid"),
     "malformed_json": ("BadRequest", "InvalidJSON", "invalid JSON"),
@@ -250,7 +272,7 @@ def render_api_error(error: AnonUsersError) -> HttpResponse:
                     for cause in error.causes
                 ]
             }
-        case RateLimited():
+        case RateLimited() if error.budget.startswith("signup"):
             body["info"] = {
                 "bucket_name": "SignupAnonymousPerIP",
                 "rate_limit": {"name": "authentication.signup_anonymous", "group": "authentication.signup_anonymous"},
@@ -277,6 +299,7 @@ OAUTH_WORDS: dict[str, tuple[int, str, str]] = {
     "public_signup_disabled": (400, "invalid_request", "public signup is disabled"),
     "signup_vetoed": (400, "invalid_request", "disallowed by hook event handler"),
     "rate_limited": (429, "x_rate_limited", "rate limit exceeded, please try again later."),
+    "bot_check_required": (429, "x_rate_limited", "rate limit exceeded, please try again later."),
     "unknown_project": (404, "invalid_request", "app not found"),
     "unknown_application": (400, "invalid_client", "invalid client ID"),
     "application_type_not_allowed": (400, "unauthorized_client", TYPE_NOT_ALLOWED),
@@ -303,8 +326,16 @@ OAUTH_WORDS: dict[str, tuple[int, str, str]] = {
     "credentials_wrong": (400, "invalid_grant", "invalid credentials"),
     "busy": (503, "temporarily_unavailable", "service unavailable, please try again"),
     "idempotency_key_spent": (400, "invalid_request", "the idempotency key is spent"),
+    "key_proof_refused": (400, "invalid_grant", "InvalidCredentials"),
+    "key_taken": (400, "invalid_request", "the key was used before"),
+    "key_exists": (400, "invalid_request", "the user has a key"),
+    "unknown_key": (400, "invalid_request", "key not found"),
+    "recovery_code_wrong": (400, "invalid_grant", "InvalidCredentials"),
+    "dpop_proof_refused": (400, "invalid_dpop_proof", "invalid DPoP proof"),
     "seal_broken": (500, "server_error", "internal server error"),
     "invalid_project_file": (500, "server_error", "internal server error"),
+    "cleanup_refused": (500, "server_error", "internal server error"),
+    "erasure_forbidden": (500, "server_error", "internal server error"),
     "bad_request": (400, "invalid_request", "bad request"),
     "content_type_refused": (400, "invalid_request", "request content type is invalid"),
     "malformed_json": (400, "invalid_request", "invalid JSON"),

@@ -9,6 +9,8 @@ from django.utils.safestring import SafeString
 
 SAMPLES: dict[str, Any] = {
     "access_token": "eyJhbGciOiJFUzI1NiIsInR5…",
+    "algorithm": "ES256",
+    "challenge": "7ZK4M0Q2XJ8T5WCV1N9RDHB3FSEG6PYA",
     "client_id": "guestbook-web",
     "code": "123456",
     "created": True,
@@ -21,11 +23,14 @@ SAMPLES: dict[str, Any] = {
     "is_anonymous": True,
     "is_verified": False,
     "kind": "token",
+    "kid": "c0Jv1mCqHnE0b2UqY6-aXw3P9LZKf4TgRs8NdWiQ7hM",
     "last_used_at": "2026-03-01T09:41:12Z",
     "login_id": "anna@example.com",
     "password": "correct horse battery staple",
+    "recovery_code": "7ZK4-M0Q2-XJ8T-5WCV",
     "refresh_token": "fJ5meXQlQN6US-B_wfkK5w.0.Kq3V…",
     "sent_to": "a…@example.com",
+    "signed_request": "eyJ0eXAiOiJ2bmQuYXV0aGdlYXIu…",
     "sub": "0b9f0e52-6a5e-4c0f-9c5e-0f2e3f7f0c11",
     "superseded_guest": "c2f1a7de-4f6a-4d0e-9a57-3d1f0f2b8a90",
     "token_type": "Bearer",
@@ -36,12 +41,23 @@ SAMPLES: dict[str, Any] = {
 }
 # What is else in a shape; None: left out, for it is rare.
 SAMPLES_OF: dict[str, dict[str, Any]] = {
+    "SessionOutput": {"device": {}},
+    "ChallengeOutput": {"expires_at": "2026-03-01T09:35:00Z"},
+    "RecoveryCodeOutput": {"expires_at": "2027-03-01T09:30:00Z"},
     "UserInfoOutput": {"login_ids": []},
     "SignupOutput": {"login_ids": []},
+    "RecoverOutput": {"login_ids": [], "created": False},
     "SignedInOutput": {"is_anonymous": False, "is_verified": True, "superseded_guest": None},
 }
 # What a shell puts in: nothing that has a character at which a shell would split.
-VARIABLES = {"refresh_token": "'$REFRESH_TOKEN'", "handle": "'$HANDLE'", "code": "'$CODE'"}
+VARIABLES = {
+    "refresh_token": "'$REFRESH_TOKEN'",
+    "handle": "'$HANDLE'",
+    "code": "'$CODE'",
+    "signed_request": "'$SIGNED_REQUEST'",
+    "recovery_code": "'$RECOVERY_CODE'",
+}
+PATH_VARIABLES = {"{session_id}": "$SESSION_ID", "{handle}": "$HANDLE", "{kid}": "$KEY_ID"}
 JSON_PARTS = re.compile(r'("(?:[^"\\]|\\.)*")(\s*:)?|(?<![\w-])(true|false|null|-?\d+)\b')
 
 
@@ -58,7 +74,8 @@ def example_call(
     schema: dict[str, Any], origin: str, path: str, method: str, body: dict[str, Any] | None, *, authenticated: bool
 ) -> str:
     """A curl command that works when it is pasted into a shell, in which the tokens are variables."""
-    path = path.replace("{session_id}", "$SESSION_ID").replace("{handle}", "$HANDLE")
+    for parameter, variable in PATH_VARIABLES.items():
+        path = path.replace(parameter, variable)
     lines = [f"curl {'' if method == 'get' else f'-X {method.upper()} '}{origin}{path}"]
     if authenticated:
         lines.append('-H "Authorization: Bearer $ACCESS_TOKEN"')

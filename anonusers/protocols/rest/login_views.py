@@ -16,7 +16,13 @@ from anonusers.protocols.rest.views import NativeView
 
 TAG = "Log in"
 SIGNED_IN = {200: (shapes.SignedInOutput, "The user, and a new session.")}
-ERRORS = ("application_type_not_allowed", "unknown_application", "untrusted_origin", "user_disabled")
+ERRORS = (
+    "application_type_not_allowed",
+    "dpop_proof_refused",
+    "unknown_application",
+    "untrusted_origin",
+    "user_disabled",
+)
 
 
 class LogInView(NativeView):
@@ -29,7 +35,9 @@ class LogInView(NativeView):
             self.demand_trusted_origin()
         return application
 
-    def logged_in(self, end_user: EndUser, application: Application, kind: str, *, amr: str) -> HttpResponse:
+    def logged_in(
+        self, end_user: EndUser, application: Application, kind: str, *, amr: str, dpop_jkt: str
+    ) -> HttpResponse:
         by_cookie = kind == Session.Kind.COOKIE
         before = self.session(cookie=by_cookie, bearer=not by_cookie)
         outcome = login.leave_guest(
@@ -39,7 +47,7 @@ class LogInView(NativeView):
             application=application,
             method="password" if amr == "pwd" else "code",
         )
-        return self.signed_in(outcome, application=application, kind=kind, amr=amr)
+        return self.signed_in(outcome, application=application, kind=kind, amr=amr, dpop_jkt=dpop_jkt)
 
 
 class LoginView(LogInView):
@@ -59,13 +67,14 @@ class LoginView(LogInView):
         """
         body = validated(shapes.LoginInput, read_json(self.http_request))
         application = self.application_for(body)
+        dpop_jkt = self.dpop_jkt_for(application, body["kind"])
         end_user = login.log_in_with_password(
             project=application.project,
             text=body["login_id"],
             password=body["password"],
             ip=credentials.address_of(self.http_request),
         )
-        return self.logged_in(end_user, application, body["kind"], amr="pwd")
+        return self.logged_in(end_user, application, body["kind"], amr="pwd", dpop_jkt=dpop_jkt)
 
 
 class LoginCodeView(NativeView):
@@ -106,5 +115,6 @@ class LoginCodeVerifyView(LogInView):
         """
         body = validated(shapes.LoginCodeVerifyInput, read_json(self.http_request))
         application = self.application_for(body)
+        dpop_jkt = self.dpop_jkt_for(application, body["kind"])
         end_user = login.finish_code_login(handle=body["handle"], host=self.host, code=body["code"])
-        return self.logged_in(end_user, application, body["kind"], amr="otp")
+        return self.logged_in(end_user, application, body["kind"], amr="otp", dpop_jkt=dpop_jkt)

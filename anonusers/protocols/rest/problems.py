@@ -5,7 +5,7 @@ from typing import Any
 
 from django.http import HttpResponse
 
-from anonusers.errors import AnonUsersError, CodeWrong, SignupVetoed, WeakPassword
+from anonusers.errors import AnonUsersError, BotCheckRequired, CodeWrong, SignupVetoed, WeakPassword
 from anonusers.protocols.base import answer
 from anonusers.protocols.errors import Unexpected, ValidationFailed
 
@@ -16,6 +16,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "public_signup_disabled": (403, "Sign-up is closed"),
     "signup_vetoed": (403, "Sign-up refused"),
     "rate_limited": (429, "Too many requests"),
+    "bot_check_required": (403, "Bot check required"),
     "unknown_project": (404, "Unknown project"),
     "unknown_application": (400, "Unknown application"),
     "application_type_not_allowed": (400, "Guests are not supported here"),
@@ -40,10 +41,18 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "user_disabled": (403, "Account disabled"),
     "credentials_wrong": (401, "Wrong credentials"),
     "busy": (503, "Busy"),
+    "key_proof_refused": (401, "Signed request refused"),
+    "key_taken": (409, "Key used before"),
+    "key_exists": (409, "Guest has a key"),
+    "unknown_key": (404, "Unknown key"),
+    "recovery_code_wrong": (400, "Wrong recovery code"),
+    "dpop_proof_refused": (401, "DPoP proof refused"),
     "idempotency_key_reused": (422, "Idempotency-Key used before"),
     "idempotency_key_spent": (409, "Idempotency-Key spent"),
     "seal_broken": (500, "Internal error"),
     "invalid_project_file": (500, "Internal error"),
+    "cleanup_refused": (500, "Internal error"),
+    "erasure_forbidden": (500, "Internal error"),
     "bad_request": (400, "Bad request"),
     "content_type_refused": (415, "Content type refused"),
     "malformed_json": (400, "Malformed JSON"),
@@ -57,7 +66,8 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "unexpected": (500, "Internal error"),
 }
 
-HIDDEN = frozenset(("seal_broken", "invalid_project_file"))
+WWW_AUTHENTICATE = 'Bearer realm="anonusers", DPoP algs="ES256 RS256"'  # RFC 9449 §7.1
+HIDDEN = frozenset(("seal_broken", "invalid_project_file", "cleanup_refused", "erasure_forbidden"))
 
 
 def render_problem(error: AnonUsersError) -> HttpResponse:
@@ -81,9 +91,11 @@ def render_problem(error: AnonUsersError) -> HttpResponse:
             ]
         case CodeWrong():
             body["tries_left"] = error.tries_left
+        case BotCheckRequired():
+            body |= {"challenge": error.challenge, "retry_after": error.retry_after}
         case SignupVetoed() if error.title:
             body["title"] = error.title
         case Unexpected():
             body["tracking_id"] = error.tracking_id
-    headers = {"WWW-Authenticate": 'Bearer realm="anonusers"'} if status == 401 else {}
+    headers = {"WWW-Authenticate": WWW_AUTHENTICATE} if status == 401 else {}
     return answer(body, status=status, headers=headers, content_type="application/problem+json")

@@ -35,6 +35,7 @@ HANDLE = {"handle": "What the promotion was begun with."}
 class PromotionView(NativeView):
     def begin(self, body: dict[str, Any], *, by_code: bool, amr: str) -> HttpResponse:
         session = self.demand_session()
+        dpop_jkt = "" if by_code else self.dpop_jkt_after(session)  # a code opens no session yet
         outcome = flow.begin_promotion(
             end_user=session.end_user,
             project=session.project,
@@ -45,9 +46,17 @@ class PromotionView(NativeView):
             by_code=by_code,
             ip=credentials.address_of(self.http_request),
         )
-        return self.answer_to(outcome, session, amr=amr)
+        return self.answer_to(outcome, session, amr=amr, dpop_jkt=dpop_jkt)
 
-    def answer_to(self, outcome: Promoted | Pending, session: Session, *, amr: str) -> HttpResponse:
+    def dpop_jkt_after(self, session: Session) -> str:
+        """What was bound to a key stays bound to it.
+
+        Raises: DPoPProofRefused.
+        """
+        proven = self.dpop_jkt_for(session.application, session.kind)
+        return session.dpop_jkt or proven
+
+    def answer_to(self, outcome: Promoted | Pending, session: Session, *, amr: str, dpop_jkt: str) -> HttpResponse:
         """Where the guest was promoted, its session has ended with all others: here is one of the same kind."""
         if isinstance(outcome, Pending):
             return answer(shapes.render_pending(outcome), status=202)
@@ -56,6 +65,7 @@ class PromotionView(NativeView):
             application=session.application,
             kind=session.kind,
             amr=amr,
+            dpop_jkt=dpop_jkt,
             # Who was promoted has not logged in: that is told as a promotion, once.
             announce=outcome.superseded is not None,
         )
@@ -75,7 +85,7 @@ class PromoteView(PromotionView):
             200: (shapes.SignedInOutput, "A regular user with the same `sub`, and a new session of the same kind."),
             202: PENDING,
         },
-        errors=(*BEGIN, "guest_gone", "login_id_taken"),
+        errors=(*BEGIN, "dpop_proof_refused", "guest_gone", "login_id_taken"),
     )
     def post(self, request: Request) -> HttpResponse:
         """Keep the account, with a password.
@@ -116,6 +126,7 @@ class VerifyView(PromotionView):
             *SESSION,
             "code_expired",
             "code_wrong",
+            "dpop_proof_refused",
             "flow_gone",
             "guest_gone",
             "login_id_taken",
@@ -132,10 +143,11 @@ class VerifyView(PromotionView):
         """
         body = validated(shapes.CodeInput, read_json(self.http_request))
         session = self.demand_session()
+        dpop_jkt = self.dpop_jkt_after(session)
         promoted = flow.finish_promotion(
             handle=body["handle"], host=self.host, code=body["code"], end_user=session.end_user
         )
-        return self.answer_to(promoted, session, amr="otp")
+        return self.answer_to(promoted, session, amr="otp", dpop_jkt=dpop_jkt)
 
 
 class PendingView(NativeView):

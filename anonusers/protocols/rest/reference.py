@@ -22,6 +22,8 @@ from anonusers.protocols.rest.views import NativeView
 
 BUDGETS = (
     "SIGNUP_PER_IP",
+    "CHALLENGES_PER_IP",
+    "KEY_LOGIN_PER_IP",
     "LOGIN_PER_IP",
     "LOGIN_PER_ACCOUNT_AND_IP",
     "LOGIN_PER_ACCOUNT",

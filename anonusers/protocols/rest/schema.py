@@ -34,7 +34,7 @@ class AutoSchema(BaseSchema):
 View = Callable[..., Any]
 
 ALWAYS = ("bad_request", "unexpected", "service_unavailable")
-WAITING = ("rate_limited", "service_unavailable", "busy")  # say when to try again
+WAITING = ("rate_limited", "bot_check_required", "service_unavailable", "busy")  # say when to try again
 WITH_BODY = ("malformed_json", "validation_failed", "body_too_large", "content_type_refused")
 
 # Whatever a host project sets for its own schema.
@@ -103,6 +103,16 @@ def describe(
                 response=sorted({PROBLEMS[code][0] for code in codes if code in WAITING}),
             )
         )
+        if "dpop_proof_refused" in codes:
+            described.append(
+                OpenApiParameter(
+                    "DPoP",
+                    type={"type": "string"},
+                    location=OpenApiParameter.HEADER,
+                    description="A proof (RFC 9449) that a key of yours made this request. Tokens that are handed out "
+                    "with one are bound to that key: each use of them needs another proof by it.",
+                )
+            )
         if idempotency_key:
             described.append(
                 OpenApiParameter(
@@ -148,7 +158,12 @@ def document() -> dict[str, Any] | None:
             shape.pop("description", None)  # the docstring of a base class
             shape["additionalProperties"] = False
     schema["components"]["securitySchemes"] = {
-        "bearer": {"type": "http", "scheme": "bearer", "description": "An access token."},
+        "bearer": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "An access token. One of the `token_type` `DPoP` is sent as `Authorization: DPoP …`, with a "
+            "proof (RFC 9449) of its own in the header `DPoP`.",
+        },
         "cookie": {
             "type": "apiKey",
             "in": "cookie",

@@ -4,18 +4,31 @@ from typing import Any
 
 from rest_framework import serializers
 
+from anonusers.bot_check import SOLUTION_MAX
+from anonusers.device_keys import RecoveryCode
+from anonusers.keypairs import SIGNED_REQUEST_MAX
 from anonusers.login import PendingLogin
 from anonusers.login_ids import LENGTH_MAX, TYPES
-from anonusers.models import EndUser, Session
+from anonusers.models import DeviceKey, EndUser, Session
+from anonusers.onetime import Issued
 from anonusers.promotion.flow import Pending
 from anonusers.promotion.password import LENGTH_MAX as PASSWORD_MAX
 from anonusers.protocols.body import StrictCharField, StrictChoiceField, StrictSerializer
-from anonusers.sessions import Tokens
+from anonusers.sessions import DEVICE, Tokens
 from anonusers.signup import SignedUp
 from anonusers.userinfo import UserInfo, userinfo
 
 
-class SignupInput(StrictSerializer):
+class BotCheckInput(StrictSerializer):
+    bot_check = StrictCharField(
+        required=False,
+        default="",
+        max_length=SOLUTION_MAX,
+        help_text="After a `bot_check_required`: the solution of its `challenge`. It is good for one new guest.",
+    )
+
+
+class SignupInput(BotCheckInput):
     client_id = StrictCharField(max_length=100, help_text="The application that the guest signs up through.")
     kind = StrictChoiceField(
         choices=Session.Kind.values,
@@ -100,11 +113,56 @@ class LoginCodeVerifyInput(KindInput, CodeInput):
     pass
 
 
+class DeviceInput(StrictSerializer):
+    name = StrictCharField(required=False, max_length=100, help_text="What its owner calls it.")
+    model = StrictCharField(required=False, max_length=100, help_text="Maker and model.")
+    system = StrictCharField(required=False, max_length=100, help_text="Operating system and version.")
+    app = StrictCharField(required=False, max_length=100, help_text="Your app and its version.")
+
+
+class SignedRequestInput(StrictSerializer):
+    signed_request = StrictCharField(
+        max_length=SIGNED_REQUEST_MAX,
+        help_text="A compact JWS by the device's key (`alg` `ES256` or `RS256`). Its header has `typ` "
+        "`vnd.authgear.anonymous-request`, a `kid` of your choice (8 to 64 letters, digits, `-` and `_`), and the "
+        "public key as `jwk` with the same `kid` in it; its payload `challenge`, `action`, `iat`, and `exp` within an "
+        "hour.",
+    )
+
+
+class ChallengeInput(StrictSerializer):
+    client_id = StrictCharField(max_length=100, help_text="An application of the project.")
+
+
+class KeyInput(KindInput, SignedRequestInput):
+    device = DeviceInput(required=False)
+
+
+class KeyLoginInput(KeyInput, BotCheckInput):
+    pass
+
+
+class RecoverInput(KeyInput):
+    recovery_code = StrictCharField(
+        max_length=100, help_text="As it was typed: small letters and missing hyphens do no harm."
+    )
+
+
+class DeviceOutput(serializers.Serializer[Any]):
+    """What the client has told."""
+
+    name = serializers.CharField(required=False, help_text="What its owner calls it, if the client said so.")
+    model = serializers.CharField(required=False, help_text="Maker and model, likewise.")
+    system = serializers.CharField(required=False, help_text="Operating system and version, likewise.")
+    app = serializers.CharField(required=False, help_text="The app and its version, likewise.")
+
+
 class SessionOutput(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     kind = serializers.ChoiceField(choices=Session.Kind.values)
     client_id = serializers.CharField(allow_null=True)
     user_agent = serializers.CharField()
+    device = DeviceOutput()
     created_at = serializers.DateTimeField()
     last_used_at = serializers.DateTimeField()
     expires_at = serializers.DateTimeField(help_text="If it is not used before, under the settings of now.")
@@ -112,7 +170,9 @@ class SessionOutput(serializers.Serializer[Any]):
 
 
 class TokensOutput(serializers.Serializer[Any]):
-    token_type = serializers.CharField(help_text="Always `Bearer`.")
+    token_type = serializers.ChoiceField(
+        choices=("Bearer", "DPoP"), help_text="How to send the access token: `DPoP` where it is bound to your DPoP key."
+    )
     access_token = serializers.CharField()
     expires_in = serializers.IntegerField(help_text="Seconds.")
     refresh_token = serializers.CharField(required=False, help_text="Only when it is new. Keep it, drop the old one.")
@@ -135,10 +195,14 @@ class UserInfoOutput(serializers.Serializer[Any]):
 
 class SignupOutput(UserInfoOutput):
     created = serializers.BooleanField(help_text="False: the guest was here already.")
-    token_type = serializers.CharField(required=False)
+    token_type = serializers.ChoiceField(choices=("Bearer", "DPoP"), required=False)
     access_token = serializers.CharField(required=False)
     expires_in = serializers.IntegerField(required=False)
     refresh_token = serializers.CharField(required=False)
+
+
+class RecoverOutput(SignupOutput):
+    pass
 
 
 class SignedInOutput(UserInfoOutput):
@@ -146,7 +210,7 @@ class SignedInOutput(UserInfoOutput):
         required=False,
         help_text="The `sub` of the guest that they were, where they went on as an account that existed before.",
     )
-    token_type = serializers.CharField(required=False)
+    token_type = serializers.ChoiceField(choices=("Bearer", "DPoP"), required=False)
     access_token = serializers.CharField(required=False)
     expires_in = serializers.IntegerField(required=False)
     refresh_token = serializers.CharField(required=False)
@@ -165,6 +229,27 @@ class PromotionOutput(serializers.Serializer[Any]):
 class LoginCodeOutput(serializers.Serializer[Any]):
     handle = serializers.CharField(help_text="The code is verified with it.")
     expires_at = serializers.DateTimeField(help_text="Until when a code would be good.")
+
+
+class ChallengeOutput(serializers.Serializer[Any]):
+    challenge = serializers.CharField(help_text="Good for one signed request.")
+    expires_at = serializers.DateTimeField()
+
+
+class KeyOutput(serializers.Serializer[Any]):
+    kid = serializers.CharField(help_text="What the device called it.")
+    algorithm = serializers.ChoiceField(choices=DeviceKey.Algorithm.values)
+    created_at = serializers.DateTimeField(help_text="Since when it has been this guest's.")
+    last_used_at = serializers.DateTimeField()
+
+
+class KeysOutput(serializers.Serializer[Any]):
+    keys = KeyOutput(many=True)
+
+
+class RecoveryCodeOutput(serializers.Serializer[Any]):
+    recovery_code = serializers.CharField(help_text="Told once.")
+    expires_at = serializers.DateTimeField(help_text="In a year.")
 
 
 class SessionsOutput(serializers.Serializer[Any]):
@@ -186,6 +271,10 @@ class ProblemOutput(serializers.Serializer[Any]):
     errors = ProblemCause(many=True, required=False)  # type: ignore[assignment]
     tracking_id = serializers.CharField(required=False)
     tries_left = serializers.IntegerField(required=False)
+    challenge = serializers.DictField(
+        required=False, help_text="With `bot_check_required`; its `type` says what it is."
+    )
+    retry_after = serializers.IntegerField(required=False, help_text="Likewise: seconds until it goes without.")
 
 
 def render_session(session: Session, *, current: Session | None) -> dict[str, Any]:
@@ -194,6 +283,7 @@ def render_session(session: Session, *, current: Session | None) -> dict[str, An
         "kind": session.kind,
         "client_id": session.application.client_id if session.application else None,
         "user_agent": session.user_agent,
+        "device": {name: session.device[name] for name in DEVICE if session.device.get(name)},
         "created_at": _time(session.created_at),
         "last_used_at": _time(session.last_used_at),
         "expires_at": _time(session.expires_at),
@@ -213,7 +303,7 @@ def render_userinfo(info: UserInfo, session: Session) -> dict[str, Any]:
 
 
 def render_tokens(tokens: Tokens) -> dict[str, Any]:
-    body = {"token_type": "Bearer", "access_token": tokens.access_token, "expires_in": tokens.expires_in}
+    body = {"token_type": tokens.token_type, "access_token": tokens.access_token, "expires_in": tokens.expires_in}
     return body if tokens.refresh_token is None else body | {"refresh_token": tokens.refresh_token}
 
 
@@ -236,6 +326,23 @@ def render_pending(pending: Pending) -> dict[str, Any]:
 
 def render_code_login(pending: PendingLogin) -> dict[str, Any]:
     return {"handle": pending.handle, "expires_at": _time(pending.expires_at)}
+
+
+def render_challenge(issued: Issued) -> dict[str, Any]:
+    return {"challenge": issued.secret, "expires_at": _time(issued.expires_at)}
+
+
+def render_key(key: DeviceKey) -> dict[str, Any]:
+    return {
+        "kid": key.key_id,
+        "algorithm": key.algorithm,
+        "created_at": _time(key.created_at),
+        "last_used_at": _time(key.last_used_at),
+    }
+
+
+def render_recovery_code(issued: RecoveryCode) -> dict[str, Any]:
+    return {"recovery_code": issued.code, "expires_at": _time(issued.expires_at)}
 
 
 def user_claims(info: UserInfo) -> dict[str, Any]:

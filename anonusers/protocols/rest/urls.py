@@ -1,11 +1,20 @@
 """Routes of the native API."""
 
-from django.urls import path, re_path
+from django.urls import path, re_path, register_converter
+from django.urls.converters import StringConverter
 
-from anonusers.protocols.rest import login_views, promotion_views, views
+from anonusers.keypairs import KEY_ID
+from anonusers.protocols.rest import key_views, login_views, promotion_views, views
 from anonusers.protocols.rest.reference import ReferenceView, SchemaView
 
 app_name = "rest"
+
+
+class KeyIDConverter(StringConverter):
+    regex = KEY_ID.pattern.replace(r"\w", "0-9A-Za-z_")  # Django's paths are not only ASCII
+
+
+register_converter(KeyIDConverter, "anonusers_key_id")
 
 described = [
     path("api/v1/signup/", views.SignupView.as_view(), name="signup"),
@@ -22,6 +31,12 @@ described = [
     path("api/v1/login/", login_views.LoginView.as_view(), name="login"),
     path("api/v1/login/code/", login_views.LoginCodeView.as_view(), name="login-code"),
     path("api/v1/login/code/verify/", login_views.LoginCodeVerifyView.as_view(), name="login-code-verify"),
+    path("api/v1/challenge/", key_views.ChallengeView.as_view(), name="challenge"),
+    path("api/v1/login/key/", key_views.KeyLoginView.as_view(), name="login-key"),
+    path("api/v1/keys/", key_views.KeysView.as_view(), name="keys"),
+    path("api/v1/keys/<anonusers_key_id:kid>/", key_views.KeyView.as_view(), name="key"),
+    path("api/v1/recovery-code/", key_views.RecoveryCodeView.as_view(), name="recovery-code"),
+    path("api/v1/recover/", key_views.RecoverView.as_view(), name="recover"),
 ]
 
 urlpatterns = [

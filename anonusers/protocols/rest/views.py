@@ -18,7 +18,8 @@ from anonusers.protocols.errors import BadRequest, EndpointNotFound
 from anonusers.protocols.rest import serializers as shapes
 from anonusers.protocols.rest.problems import HIDDEN, render_problem
 from anonusers.protocols.rest.schema import INSTALLED, AutoSchema, describe
-from anonusers.signup import sign_up
+from anonusers.refresh import refresh_session
+from anonusers.signup import SignedUp, sign_up
 from anonusers.tokens import Issuer
 from anonusers.userinfo import userinfo
 
@@ -46,7 +47,7 @@ class NativeView(ProtocolView):
 
     @property
     def issuer(self) -> Issuer:
-        return Issuer(self.origin, shapes.user_claims)
+        return Issuer(self.origin, shapes.user_claims, binds_access_tokens=True)
 
     def demand_session(self) -> Session:
         """The session of this request. What changes something on the strength of a cookie must come from our pages.
@@ -62,8 +63,33 @@ class NativeView(ProtocolView):
             raise NotSignedIn
         return session
 
+    def dpop_jkt_for(self, application: Application | None, kind: str) -> str:
+        """The key that the tokens of a new session are bound to; a cookie is bound to none.
+
+        To be asked before anything is spent. Raises: DPoPProofRefused.
+        """
+        return self.dpop_jkt(application) if application and kind == Session.Kind.TOKEN else ""
+
+    def signed_up(self, signed_up: SignedUp) -> HttpResponse:
+        """The session of a guest, handed over as its kind is."""
+        session, secret = signed_up.session, signed_up.secret
+        by_token = session.kind == Session.Kind.TOKEN
+        tokens = sessions.mint_tokens(session, issuer=self.issuer, refresh_token=secret) if by_token else None
+        data = shapes.render_signup(signed_up, userinfo(session.end_user), tokens)
+        response = answer(data, status=201 if signed_up.created else 200)
+        if secret and not by_token:
+            credentials.set_session_cookie(self.http_request, response, session, str(secret))
+        return response
+
     def signed_in(
-        self, promoted: Promoted, *, application: Application | None, kind: str, amr: str, announce: bool = True
+        self,
+        promoted: Promoted,
+        *,
+        application: Application | None,
+        kind: str,
+        amr: str,
+        dpop_jkt: str,
+        announce: bool = True,
     ) -> HttpResponse:
         """A new session for who the person is now, handed over as its kind is."""
         if application is not None and kind == Session.Kind.TOKEN:
@@ -75,6 +101,7 @@ class NativeView(ProtocolView):
             kind=kind,
             amr=amr,
             user_agent=credentials.user_agent_of(self.http_request),
+            dpop_jkt=dpop_jkt,
             announce=announce,
         )
         by_token = kind == Session.Kind.TOKEN
@@ -96,6 +123,9 @@ class SignupView(NativeView):
         errors=(
             "anonymous_users_disabled",
             "application_type_not_allowed",
+            "bot_check_required",
+            "busy",
+            "dpop_proof_refused",
             "idempotency_key_reused",
             "idempotency_key_spent",
             "invalid_token",
@@ -120,31 +150,28 @@ class SignupView(NativeView):
         application = self.application(body["client_id"])
         if body["kind"] == Session.Kind.COOKIE:
             self.demand_trusted_origin()
-        current = self.current_guest(application, body)
         signed_up = sign_up(
             project=application.project,
             application=application,
             kind=body["kind"],
-            current=current,
+            current=self.current_guest(application, body),
             idempotency_key=self.idempotency_key(body),
+            bot_check=body["bot_check"],
             ip=credentials.address_of(self.http_request),
             user_agent=credentials.user_agent_of(self.http_request),
+            dpop_jkt=self.dpop_jkt_for(application, body["kind"]),
+            dpop_jti=self.dpop_jti() if body["kind"] == Session.Kind.TOKEN else "",
         )
-        session = signed_up.session
-        tokens = None
-        if session.kind == Session.Kind.TOKEN:
-            tokens = sessions.mint_tokens(session, issuer=self.issuer, refresh_token=signed_up.secret)
-        data = shapes.render_signup(signed_up, userinfo(session.end_user), tokens)
-        response = answer(data, status=201 if signed_up.created else 200)
-        if session.kind == Session.Kind.COOKIE and signed_up.secret:
-            credentials.set_session_cookie(self.http_request, response, session, str(signed_up.secret))
-        return response
+        return self.signed_up(signed_up)
 
     def current_guest(self, application: Application, body: dict[str, str]) -> Session | None:
         """The session that the client holds already. A dead refresh token is an error, never silently a new guest."""
         if body["refresh_token"]:
             return sessions.find_by_refresh_token(
-                host=self.host, client_id=application.client_id, refresh_token=body["refresh_token"]
+                host=self.host,
+                client_id=application.client_id,
+                refresh_token=body["refresh_token"],
+                proof=self.dpop_proof(),
             )
         if not application.may_have_guests:
             raise ApplicationTypeNotAllowed
@@ -179,7 +206,7 @@ class RefreshView(NativeView):
         name="refresh",
         request=shapes.RefreshInput,
         answers={200: (shapes.TokensOutput, "New tokens.")},
-        errors=("invalid_token", "unknown_application"),
+        errors=("dpop_proof_refused", "invalid_token", "unknown_application"),
         authenticated=False,
     )
     def post(self, request: Request) -> HttpResponse:
@@ -189,8 +216,12 @@ class RefreshView(NativeView):
         another 30 seconds, so that a lost answer does no harm; later, its use ends the session.
         """
         body = validated(shapes.RefreshInput, read_json(self.http_request))
-        tokens = sessions.refresh_session(
-            host=self.host, client_id=body["client_id"], refresh_token=body["refresh_token"], issuer=self.issuer
+        tokens = refresh_session(
+            host=self.host,
+            client_id=body["client_id"],
+            refresh_token=body["refresh_token"],
+            issuer=self.issuer,
+            proof=self.dpop_proof(),
         )
         self.project = tokens.session.project
         return answer(shapes.render_tokens(tokens))
@@ -242,8 +273,8 @@ class LogoutView(NativeView):
     def post(self, request: Request) -> HttpResponse:
         """Log out.
 
-        Ends the session of this request. A guest who logs out cannot come back: say so before. The body is `{}` or
-        nothing.
+        Ends the session of this request. A guest without a device key cannot come back: say so before. The body is
+        `{}` or nothing.
         """
         validated(shapes.LogoutInput, read_json(self.http_request, empty_is_object=True))
         session = self.demand_session()

@@ -36,6 +36,8 @@
       words.textContent = seconds === null ? "" : inWords(seconds);
     }
     for (const sentence of form.querySelectorAll("[data-sentence]")) showSentence(form, sentence);
+    for (const box of form.querySelectorAll("[data-outcome]")) showOutcome(box);
+    showLimits(form);
   }
 
   function showSentence(form, sentence) {
@@ -52,6 +54,43 @@
     }
     for (const part of sentence.querySelectorAll("[data-shown-if-closing]")) {
       part.hidden = form.elements[part.dataset.shownIfClosing].value !== "False";
+    }
+  }
+
+  function inDays(days) {
+    return new Intl.NumberFormat(root.lang, { style: "unit", unit: "day", unitDisplay: "long", useGrouping: false }).format(
+      days,
+    );
+  }
+
+  // What happens to guests; while an entry is no good the last sentence stays.
+  function showOutcome(box) {
+    const { inactive: inactiveId, quarantine: quarantineId, never, atOnce, later } = box.dataset;
+    const inactive = goodSecondsIn(document.getElementById(inactiveId));
+    const quarantine = goodSecondsIn(document.getElementById(quarantineId));
+    if (inactive === null || quarantine === null) return;
+    const pattern = !inactive ? never : quarantine ? later : atOnce;
+    const words = pattern.replace("{inactive}", inDays(inactive)).replace("{quarantine}", inDays(quarantine));
+    const text = box.querySelector("[data-outcome-text]");
+    if (text.textContent !== words) text.textContent = words;
+  }
+
+  // The twin of limit_in_words() in portal/retention.py.
+  function limitInWords(text, fallback, patterns) {
+    if (!text) {
+      const words = limitInWords(fallback, "off", patterns);
+      return patterns.empty.replace("{default}", words.charAt(0).toLowerCase() + words.slice(1));
+    }
+    if (text === "off") return patterns.off;
+    const [, amount, unit] = /^([0-9]{1,15})\/([smhd])$/.exec(text) ?? [];
+    return Number(amount) ? patterns[unit].replace("{n}", new Intl.NumberFormat(root.lang).format(amount)) : "";
+  }
+
+  function showLimits(form) {
+    const patterns = form.querySelector("[data-limit-patterns]")?.dataset;
+    for (const words of patterns ? form.querySelectorAll("[data-limit-of]") : []) {
+      const text = document.getElementById(words.dataset.limitOf).value.trim();
+      words.textContent = limitInWords(text, words.dataset.default, patterns);
     }
   }
 

@@ -324,7 +324,8 @@ BAD_HINTS = {
     "a fragment": "#type=anonymous&promotion_code=x",
     "endless": "&".join(f"a{number}=1" for number in range(50)),
     "garbage": "%%%&&&===",
-    "a jwt": "type=anonymous&jwt=a.b.c",
+    "anonymous with an empty jwt": "type=anonymous&jwt=",
+    "the jwt of another type": "type=app_session_token&jwt=a.b.c",
 }
 
 
@@ -333,11 +334,24 @@ BAD_HINTS = {
 def test_a_hint_that_is_broken_is_refused_and_signs_nobody_in(
     application: Application, browser: Client, query: str, prompt: str | None
 ) -> None:
-    """E27. The `jwt` of mobile applications is not supported yet."""
+    """E27."""
     get_cookie(browser)
     hint = f"https://authgear.com/login_hint?{query}"
     with nothing_changes():
         assert_refused(authorize(browser, authorization(login_hint=hint, prompt=prompt)), "invalid_request")
+
+
+@pytest.mark.parametrize("prompt", ["login", None])
+@pytest.mark.parametrize("jwt", ["a.b.c", "x", "é☃", "a.b.c&jwt=x", "x" * 3000], ids=lambda jwt: jwt[:9])
+def test_a_jwt_that_is_none_is_a_page_that_leads_back_and_signs_nobody_in(
+    application: Application, browser: Client, jwt: str, prompt: str | None
+) -> None:
+    """E27."""
+    get_cookie(browser)
+    hint = f"https://authgear.com/login_hint?type=anonymous&jwt={jwt}"
+    with nothing_changes():
+        cannot_go_on(authorize(browser, authorization(login_hint=hint, prompt=prompt)))
+        assert_refused(authorize(browser, authorization(login_hint=hint, prompt="none")), "login_required")
 
 
 # --- promotion codes ------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from anonusers.protocols.errors import Cause, MalformedJSON, MethodRefused, Unex
 SPECIAL = {
     errors.WeakPassword: lambda: errors.WeakPassword(["This password is too short."]),
     errors.CodeWrong: lambda: errors.CodeWrong(4),
+    errors.BotCheckRequired: lambda: errors.BotCheckRequired({"type": "riddle"}, 7),
     RateLimited: lambda: RateLimited("signup_per_ip", 7),
     MalformedJSON: lambda: MalformedJSON(3),
     ValidationFailed: lambda: ValidationFailed([Cause("/x", "type", "is not a string")]),
@@ -41,8 +42,10 @@ WORTHLESS = {
     "code_expired",
     "user_disabled",
     "guest_gone",
+    "key_proof_refused",
+    "recovery_code_wrong",
 }
-# RFC 6749 §5.2 and §4.1.2.1, RFC 6750 §3.1, and Authgear's own
+# RFC 6749 §5.2 and §4.1.2.1, RFC 6750 §3.1, RFC 9449 §5, and Authgear's own
 CODES = {
     "invalid_request",
     "invalid_client",
@@ -50,6 +53,7 @@ CODES = {
     "invalid_scope",
     "unauthorized_client",
     "unsupported_grant_type",
+    "invalid_dpop_proof",
     "server_error",
     "temporarily_unavailable",
     "x_rate_limited",

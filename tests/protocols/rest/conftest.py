@@ -24,7 +24,14 @@ VERIFY = "/api/v1/promotion/verify/"
 LOGIN = "/api/v1/login/"
 LOGIN_CODE = "/api/v1/login/code/"
 LOGIN_VERIFY = "/api/v1/login/code/verify/"
+CHALLENGE = "/api/v1/challenge/"
+KEY_LOGIN = "/api/v1/login/key/"
+KEYS = "/api/v1/keys/"
+RECOVERY_CODE = "/api/v1/recovery-code/"
+RECOVER = "/api/v1/recover/"
 COOKIE = "anonusers_session"
+# What stands in the place of a path's parameter.
+PARAMETERS = {"{session_id}": "[0-9a-f-]{36}", "{handle}": "[^/]+", "{kid}": "[-0-9A-Za-z_]{8,64}"}
 
 
 def strict(document: dict[str, Any]) -> dict[str, Any]:
@@ -38,7 +45,9 @@ def strict(document: dict[str, Any]) -> dict[str, Any]:
 
 def described_operation(method: str, path: str) -> dict[str, Any] | None:
     for template, operations in cached_document()["paths"].items():
-        if re.fullmatch(template.replace("{session_id}", "[0-9a-f-]{36}").replace("{handle}", "[^/]+"), path):
+        for parameter, pattern in PARAMETERS.items():
+            template = template.replace(parameter, pattern)
+        if re.fullmatch(template, path):
             return operations.get(method.lower())
     return None
 
@@ -98,6 +107,11 @@ class Api(Client):
 
     def refresh(self, refresh_token: str, client_id: str = "web", **options: Any) -> Any:
         return self.call("POST", REFRESH, {"client_id": client_id, "refresh_token": refresh_token}, **options)
+
+    def challenge(self, client_id: str = "web", **options: Any) -> str:
+        response = self.call("POST", CHALLENGE, {"client_id": client_id}, **options)
+        assert response.status_code == 200, response.content
+        return str(response.json()["challenge"])
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from typing import Any
 from django.core.mail.backends.base import BaseEmailBackend
 
 from anonusers.adapters import Adapter
+from anonusers.bot_check import BotCheck
 from anonusers.errors import SignupVetoed
 
 
@@ -21,6 +22,16 @@ class Vetoing(Adapter):
 class SilentlyVetoing(Adapter):
     def pre_create(self, project: Any, application: Any) -> None:
         raise SignupVetoed
+
+
+class Riddle(BotCheck):
+    """For ANONUSERS_BOT_CHECK: always the same, and anything that begins with 42 is an answer to it."""
+
+    def challenge(self, project: Any) -> dict[str, Any]:
+        return {"type": "riddle", "question": "six by nine"}
+
+    def identity_of(self, solution: str, *, project: Any, ip: str) -> str | None:
+        return solution if solution.startswith("42") else None
 
 
 class NoMail(BaseEmailBackend):

@@ -7,10 +7,24 @@ import json
 import pytest
 
 from tests.conftest import row_counts, state_of
-from tests.protocols.rest.conftest import LOGOUT, REFRESH, SIGNUP, Api, is_problem, session_of
+from tests.protocols.rest.conftest import (
+    CHALLENGE,
+    KEY_LOGIN,
+    KEYS,
+    LOGOUT,
+    RECOVER,
+    RECOVERY_CODE,
+    REFRESH,
+    SIGNUP,
+    Api,
+    is_problem,
+    session_of,
+)
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
+FREE = (SIGNUP, REFRESH, CHALLENGE, KEY_LOGIN, RECOVER)
+WITH_SESSION = (LOGOUT, KEYS, RECOVERY_CODE)
 OK = {"client_id": "web", "kind": "token"}
 
 
@@ -18,10 +32,10 @@ OK = {"client_id": "web", "kind": "token"}
 def refused(api, guest):
     """Calls that must be refused with this problem, at each endpoint that reads a body, and change nothing."""
 
-    def check(body, status, code, paths=(SIGNUP, REFRESH, LOGOUT), content_type="application/json", **more):
+    def check(body, status, code, paths=FREE + WITH_SESSION, content_type="application/json", **more):
         before, row = row_counts(), state_of(session_of(guest))
         for path in paths:
-            bearer = guest["access_token"] if path == LOGOUT else None
+            bearer = guest["access_token"] if path in WITH_SESSION else None
             response = api.call("POST", path, body, bearer=bearer, content_type=content_type)
             assert is_problem(response, status, code, **more)
             assert not response.cookies
@@ -88,9 +102,9 @@ def test_what_is_not_json_or_reads_two_ways_is_refused(refused, body):
     refused(body, 400, "malformed_json")
 
 
-def test_no_body_at_all_is_not_json_except_for_logging_out(refused):
-    refused(b"", 415, "content_type_refused", paths=(SIGNUP, REFRESH))
-    refused(b" ", 400, "malformed_json", paths=(SIGNUP, REFRESH))
+def test_no_body_at_all_is_not_json_except_where_none_is_needed(refused):
+    refused(b"", 415, "content_type_refused", paths=(*FREE, KEYS))
+    refused(b" ", 400, "malformed_json", paths=(*FREE, KEYS))
 
 
 @pytest.mark.parametrize("body", [b"null", b"1", b"true", b'"web"', b"[]", b'[{"client_id": "web"}]'])

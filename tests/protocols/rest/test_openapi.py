@@ -79,6 +79,13 @@ def test_every_route_is_described_and_nothing_else(described):
         ("post", "/api/v1/login/"),
         ("post", "/api/v1/login/code/"),
         ("post", "/api/v1/login/code/verify/"),
+        ("post", "/api/v1/challenge/"),
+        ("post", "/api/v1/login/key/"),
+        ("get", "/api/v1/keys/"),
+        ("post", "/api/v1/keys/"),
+        ("delete", "/api/v1/keys/{kid}/"),
+        ("post", "/api/v1/recovery-code/"),
+        ("post", "/api/v1/recover/"),
     }
 
 
@@ -104,13 +111,13 @@ def test_every_operation_has_a_name_a_summary_and_a_description(described):
 
 def test_every_field_that_is_sent_is_described(described):
     inputs = {name: shape for name, shape in described["components"]["schemas"].items() if name.endswith("Input")}
-    assert len(inputs) == 9
+    assert len(inputs) == 14
     for name, shape in inputs.items():
         assert shape["additionalProperties"] is False
         assert "description" not in shape, "not the docstring of a base class"
-        nested = {"$ref": "#/components/schemas/LoginIDInput"}
+        nested = [{"$ref": f"#/components/schemas/{other}"} for other in ("LoginIDInput", "DeviceInput")]
         fields = shape.get("properties", {}).values()
-        assert all(field.get("description") or field == nested for field in fields), name
+        assert all(field.get("description") or field in nested for field in fields), name
 
 
 def test_successes_and_requests_have_their_shapes(described):
@@ -137,20 +144,40 @@ def test_codes_and_statuses_of_problems_agree(described):
 def test_what_tells_to_wait_has_retry_after(described):
     for operation in operations(described).values():
         waiting = {status for status, response in operation["responses"].items() if "headers" in response}
-        assert waiting == {"429", "503"} & set(operation["responses"])
+        solvable = {"403"} if "bot_check_required" in operation["x-problems"] else set()
+        assert waiting == ({"429", "503"} & set(operation["responses"])) | solvable
 
 
 def test_operations_stand_together_by_what_they_are_for(described):
     tags = [operation["tags"] for operation in operations(described).values()]
-    assert tags == [["Guests"]] * 6 + [["Keep the account"]] * 6 + [["Log in"]] * 3
+    assert tags == [["Guests"]] * 6 + [["Keep the account"]] * 6 + [["Log in"]] * 3 + [["Device keys"]] * 7
 
 
 def test_who_needs_a_session_is_told_how(described):
     free = {operation["operationId"] for operation in operations(described).values() if operation["security"] == [{}]}
-    assert free == {"signUp", "refresh", "logIn", "beginCodeLogin", "finishCodeLogin"}
+    assert free == {
+        "signUp",
+        "refresh",
+        "logIn",
+        "beginCodeLogin",
+        "finishCodeLogin",
+        "getChallenge",
+        "logInWithKey",
+        "recover",
+    }
     assert set(described["components"]["securitySchemes"]) == {"bearer", "cookie"}
     for operation in operations(described).values():
         assert operation["security"] in ([{}], [{"bearer": []}, {"cookie": []}])
+
+
+def test_who_may_send_a_dpop_proof_is_told(described):
+    told = {
+        operation["operationId"]
+        for operation in operations(described).values()
+        if "DPoP" in [parameter["name"] for parameter in operation.get("parameters", ())]
+    }
+    opens_sessions = {"signUp", "promote", "verifyPromotion", "logIn", "finishCodeLogin", "logInWithKey", "recover"}
+    assert told == opens_sessions | {"refresh"}
 
 
 def test_it_does_not_depend_on_what_the_host_sets_for_its_own_schema(described, monkeypatch):

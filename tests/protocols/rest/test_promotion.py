@@ -495,7 +495,7 @@ def test_nobody_is_told_to_sign_in(application):
     for path, body in ((PROMOTE, {"login_id": LOGIN_ID, "password": PASSWORD}), (PROMOTION, {"login_id": LOGIN_ID})):
         answer = Api().call("POST", path, body)
         assert is_problem(answer, 401, "not_signed_in")
-        assert answer.headers["WWW-Authenticate"] == 'Bearer realm="anonusers"'
+        assert answer.headers["WWW-Authenticate"] == 'Bearer realm="anonusers", DPoP algs="ES256 RS256"'
     assert LoginID.objects.count() == 0
 
 

@@ -19,7 +19,8 @@ from anonusers.protocols.rest.problems import PROBLEMS
 from anonusers.protocols.rest.reference import cached_document
 from tests.conftest import ORIGIN, make_application
 from tests.people import EMAIL, last_code, regular_user
-from tests.protocols.rest.conftest import PROMOTION, Api, session_of, strict
+from tests.protocols.rest.conftest import PROMOTION, RECOVERY_CODE, Api, session_of, strict
+from tests.protocols.rest.devices import Device
 
 URL = "/api/v1/"
 VOID = {"area", "base", "br", "col", "hr", "img", "input", "link", "meta", "path", "circle", "rect"}
@@ -127,6 +128,12 @@ def test_every_operation_field_and_answer_is_on_the_page(page):
         "sessions[].current",
         "Idempotency-Key",
         "session_id",
+        "DPoP",
+        "device.system",
+        "session.device.name",
+        "keys[].last_used_at",
+        "recovery_code",
+        "kid",
     ):
         assert part in text
 
@@ -142,7 +149,7 @@ def test_example_answers_have_the_described_shape():
                     example = examples.example_answer(document, shape)
                     Draft202012Validator(shape | {"components": document["components"]}).validate(example)
                     checked += 1
-    assert checked == 14
+    assert checked == 21
 
 
 def run_like_curl(api, command, variables):
@@ -168,12 +175,23 @@ def run_like_curl(api, command, variables):
     return api.call(method, url.removeprefix(ORIGIN), body, content_type=content_type, headers=headers)
 
 
+def prepare_device(call, guest, number):
+    """The shell's variables about a device: its key, what it signs for this call, and the guest's recovery code."""
+    device = Device(f"device {number}", f"device-key-{number}")
+    if "$KEY_ID" in call:
+        device.add(guest, client_id="guestbook-web")
+    action = "recover" if "/recover/" in call else "add_key" if "/keys/" in call else "auth"
+    code = Api().call("POST", RECOVERY_CODE, {}, bearer=guest["access_token"]).json()["recovery_code"]
+    signed = device.signed(Api().challenge("guestbook-web"), action)
+    return {"KEY_ID": device.kid, "SIGNED_REQUEST": signed, "RECOVERY_CODE": code}
+
+
 @pytest.mark.django_db
 def test_the_example_calls_work_as_they_are_copied(page, project):
     application = make_application(project, "guestbook-web")
     calls = [text for text in page.all("data-copy") if text.startswith(("curl", "KEY="))]
-    assert len(calls) == 17
-    for call in calls:
+    assert len(calls) == 24
+    for number, call in enumerate(calls):
         limits.forget()
         LoginID.objects.all().delete()
         guest = Api().sign_up(application.client_id).json()
@@ -187,7 +205,7 @@ def test_the_example_calls_work_as_they_are_copied(page, project):
             pending = SimpleNamespace(**answer.json()["promotion"])
         code = last_code()
         limits.forget()
-        variables = {
+        variables = prepare_device(call, guest, number) | {
             "HANDLE": pending.handle,
             "CODE": code,
             "ACCESS_TOKEN": guest["access_token"],

@@ -72,7 +72,7 @@ def test_without_a_live_session_nobody_is_anybody(api, guest, authorization):
     before = row_counts()
     response = api.userinfo(headers={"Authorization": authorization.format(token=guest["access_token"])})
     assert is_problem(response, 401, "not_signed_in")
-    assert response.headers["WWW-Authenticate"] == 'Bearer realm="anonusers"'
+    assert response.headers["WWW-Authenticate"] == 'Bearer realm="anonusers", DPoP algs="ES256 RS256"'
     assert row_counts() == before
 
 
@@ -164,6 +164,7 @@ def test_the_list_has_all_live_sessions_last_used_first(api, application):
                 "kind": "token",
                 "client_id": "web",
                 "user_agent": "Phone",
+                "device": {},
                 "created_at": "2026-03-01T09:30:00Z",
                 "last_used_at": "2026-03-01T09:40:00Z",
                 "expires_at": "2026-03-31T09:40:00Z",
@@ -174,6 +175,7 @@ def test_the_list_has_all_live_sessions_last_used_first(api, application):
                 "kind": "cookie",
                 "client_id": "web",
                 "user_agent": "Laptop",
+                "device": {},
                 "created_at": "2026-03-01T09:35:00Z",
                 "last_used_at": "2026-03-01T09:35:00Z",
                 "expires_at": "2026-03-31T09:35:00Z",

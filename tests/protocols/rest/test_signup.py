@@ -42,6 +42,7 @@ def test_a_token_sign_up_makes_one_guest_and_hands_out_tokens(api, application):
             "kind": "token",
             "client_id": "web",
             "user_agent": "Test/1",
+            "device": {},
             "created_at": "2026-03-01T09:30:00Z",
             "last_used_at": "2026-03-01T09:30:00Z",
             "expires_at": "2026-03-31T09:30:00Z",

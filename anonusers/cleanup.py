@@ -1,0 +1,366 @@
+"""Clean-up: what became unreachable goes, in small batches, and whoever is still there is never touched.
+
+A guest is set aside first (quarantine) and removed days later, if nothing has changed. Every batch is a transaction of
+its own that looks again with the rows locked, so a run can be killed and started again, and two may run at once.
+"""
+
+import logging
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import OperationalError, connections, router, transaction
+from django.db.models import Max, Q, QuerySet
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from anonusers import events
+from anonusers.errors import CleanupRefused
+from anonusers.forecast import Forecast, forecast
+from anonusers.guest_data import Person, Plan, plan, problems
+from anonusers.models import (
+    AnonymousIdentity,
+    CleanupRun,
+    DeviceKey,
+    EndUser,
+    OneTimeToken,
+    Project,
+    RateWindow,
+    Session,
+)
+from anonusers.reach import Window, live_sessions, unreachable, windows, without_guarded
+from anonusers.removal import remove
+
+logger = logging.getLogger(__name__)
+
+BATCH = 1000
+PAUSE = 0.05
+"""Seconds between two batches: they cost little speed, and leave the database to those who are there."""
+SAMPLES = 10
+FEW = 1000
+"""So many removals are never unusual, whatever their share."""
+SILENCE = timedelta(minutes=10)
+"""A run that was not heard of for so long has died."""
+SECRETS_KEPT = timedelta(days=1)
+"""A one-time secret that has expired is of use for a while: its second use is told from a guess."""
+RUNS_KEPT = timedelta(days=365)
+
+
+@dataclass
+class Run:
+    """One clean-up of one project, on its way."""
+
+    project: Project
+    now: datetime
+    plan: Plan
+    limit: int
+    batch: int
+    pause: float
+    row: CleanupRun | None = None
+    counts: Counter[str] = field(default_factory=Counter)
+    samples: list[str] = field(default_factory=list)
+    forecast: list[Forecast] = field(default_factory=list)
+    leaving: set[uuid.UUID] = field(default_factory=set)  # in a dry run: whose sessions and secrets go with them
+
+    def ago(self, days: int) -> datetime:
+        return self.now - timedelta(days=days)
+
+    def breathe(self) -> None:
+        """Between two batches."""
+        if self.row is not None:
+            CleanupRun.objects.filter(pk=self.row.pk).update(seen_at=timezone.now(), report=self.report())
+        time.sleep(self.pause)
+
+    def report(self) -> dict[str, Any]:
+        return {
+            "counts": dict(sorted(self.counts.items())),
+            "samples": self.samples,
+            "forecast": [asdict(one) for one in self.forecast],
+        }
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a clean-up has done, or would do. `samples` are subs of guests who were removed."""
+
+    project: str
+    is_dry_run: bool
+    state: str
+    reason: str
+    counts: dict[str, int]
+    samples: list[str]
+    seconds: float
+
+
+def clean_up(
+    project: Project,
+    *,
+    dry_run: bool = False,
+    limit: int | None = None,
+    confirmed: bool = False,
+    batch: int = BATCH,
+    pause: float = PAUSE,
+    now: datetime | None = None,
+) -> Report:
+    """Clean up one project by its settings. A dry run only counts.
+
+    Guests stay where an unusual share of all would go, unless somebody `confirmed` it.
+    Raises: CleanupRefused, naming every relation of the host to users that is not declared.
+    """
+    if wrong := problems():
+        raise CleanupRefused(" ".join(wrong))
+    began = time.monotonic()
+    most = min(limit or project.removals_per_run, project.removals_per_run)
+    run = Run(project, now or timezone.now(), plan(), most, batch, pause)
+    reason = "" if confirmed else _unusual(run)
+    if dry_run:
+        for count, _ in POLICIES.values():
+            count(run)
+    else:
+        _note_the_dead(project)
+        run.row = CleanupRun.objects.create(project=project, started_at=run.now, seen_at=timezone.now())
+        try:
+            for name, (_, act) in POLICIES.items():
+                if not (reason and name == "guests"):
+                    act(run)
+            run.forecast = forecast(project, now=run.now, pause=pause / 10)
+        except BaseException:
+            _close(run, CleanupRun.State.INTERRUPTED, "an error stopped it, see the log")
+            raise
+    state = CleanupRun.State.STOPPED if reason else CleanupRun.State.FINISHED
+    if reason:
+        logger.error("clean-up of %s: %s", project.slug, reason)
+    _close(run, state, reason)
+    seconds = time.monotonic() - began
+    return Report(project.slug, dry_run, state, reason, dict(sorted(run.counts.items())), run.samples, seconds)
+
+
+def restore(*, sub: uuid.UUID, project: Project | None = None) -> bool:
+    """Take a guest out of quarantine. False where they are not in it. The next run looks again."""
+    aside = EndUser.objects.filter(pk=sub, quarantined_at__isnull=False)
+    return bool((aside if project is None else aside.filter(project=project)).update(quarantined_at=None))
+
+
+def _unusual(run: Run) -> str:
+    """Why this run should not touch guests before somebody has had a look; empty where it may."""
+    many = everybody = 0
+    for window in _windows(run, _everybody(run), breathe=False):
+        many += len(_look(run, window).unreachable)
+        everybody += AnonymousIdentity.objects.filter(
+            end_user__project=run.project, pk__gte=window[0], pk__lte=window[1]
+        ).count()
+    if many <= FEW or many * 100 <= everybody * run.project.removals_percent:
+        return ""
+    return (
+        f"{many} of {everybody} guests would go, more than {run.project.removals_percent} % of them. "
+        "Look at a dry run, then confirm it."
+    )
+
+
+def _note_the_dead(project: Project) -> None:
+    silent = CleanupRun.objects.filter(project=project, state="running", seen_at__lt=timezone.now() - SILENCE)
+    silent.update(state=CleanupRun.State.INTERRUPTED, reason="it was killed, or its machine went away")
+    CleanupRun.objects.filter(project=project, started_at__lt=timezone.now() - RUNS_KEPT).delete()
+
+
+def _close(run: Run, state: str, reason: str) -> None:
+    if run.row is not None:
+        CleanupRun.objects.filter(pk=run.row.pk).update(
+            state=state, reason=reason[:300], report=run.report(), seen_at=timezone.now(), finished_at=timezone.now()
+        )
+
+
+# --- guests ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Found:
+    """The guests of a window. `due`: their time in quarantine is over. `fresh`: nobody has set them aside yet. `back`:
+    they are in quarantine, and something leads back to them by now."""
+
+    unreachable: list[Person]
+    due: list[Person]
+    fresh: list[Person]
+    back: list[uuid.UUID]
+
+
+def _look(run: Run, window: Window) -> Found:
+    lost = unreachable(run.project, run.now, window)
+    since = {one.person.id: one.quarantined_at for one in lost}
+    people = without_guarded([one.person for one in lost], run.plan)
+    aside = EndUser.objects.filter(project=run.project, quarantined_at__isnull=False, pk__range=window)
+    back = set(aside.values_list("pk", flat=True)) - {person.id for person in people}
+    if not run.project.quarantine_days:
+        return Found(people, people, [], sorted(back))
+    over = run.ago(run.project.quarantine_days)
+    due = [person for person in people if (at := since[person.id]) is not None and at <= over]
+    return Found(people, due, [person for person in people if since[person.id] is None], sorted(back))
+
+
+def _clean_guests(run: Run) -> None:
+    for window in _windows(run, _everybody(run)):
+        found = _look(run, window)
+        due = found.due[: run.limit - run.counts["removed"]]
+        fresh = found.fresh[: run.limit - run.counts["quarantined"]]
+        if not (due or fresh or found.back):
+            continue
+        held = [person.id for person in (*due, *fresh)] + found.back
+        try:
+            _clean_batch(run, window, held)
+        except OperationalError:
+            # Somebody holds a row of theirs for long, or the two of us waited for each other: the next run has them.
+            logger.warning("a batch of the clean-up of %s had to be passed over", run.project.slug, exc_info=True)
+            run.counts["busy"] += len(held)
+
+
+def _clean_batch(run: Run, window: Window, ids: list[uuid.UUID]) -> None:
+    with transaction.atomic():
+        held = _hold(ids)
+        run.project.refresh_from_db()  # whoever changes a setting to stop this is heard
+        now = _look(run, window)  # who came back meanwhile is let go
+        due = [person for person in now.due if person.id in held]
+        gone = remove(due, run.plan, reason="cleanup")
+        fresh = [person.id for person in now.fresh if person.id in held]
+        _mark(fresh, run.now)
+        released = _mark([pk for pk in now.back if pk in held], None)
+    told = {"removed": len(gone), "forbidden": len(due) - len(gone), "quarantined": len(fresh), "released": released}
+    run.counts.update(told)
+    run.samples += [str(person.id) for person in gone[: SAMPLES - len(run.samples)]]
+    for pk in fresh if events.SIGNALS["user.expired"].receivers else ():
+        events.emit(events.Event("user.expired", EndUser(id=pk)))
+
+
+def _hold(ids: list[uuid.UUID]) -> set[uuid.UUID]:
+    """Lock these rows. Those that somebody else holds are passed over: they are in use, or in the hands of another
+    clean-up."""
+    features: Any = connections[router.db_for_write(EndUser)].features
+    rows = EndUser.objects.filter(pk__in=ids).order_by("pk")
+    return set(
+        rows.select_for_update(skip_locked=features.has_select_for_update_skip_locked).values_list("pk", flat=True)
+    )
+
+
+def _mark(ids: list[uuid.UUID], at: datetime | None) -> int:
+    return EndUser.objects.filter(pk__in=ids).update(quarantined_at=at) if ids else 0
+
+
+def _count_guests(run: Run) -> None:
+    """What a run would do now, for a dry run."""
+    for window in _windows(run, _everybody(run), breathe=False):
+        found = _look(run, window)
+        due = found.due[: run.limit - run.counts["removed"]]
+        run.counts["removed"] += len(due)
+        run.counts["quarantined"] += len(found.fresh[: run.limit - run.counts["quarantined"]])
+        run.counts["released"] += len(found.back)
+        run.samples += [str(person.id) for person in due[: SAMPLES - len(run.samples)]]
+        run.leaving |= {person.id for person in due}
+
+
+def _everybody(run: Run) -> QuerySet[EndUser]:
+    return EndUser.objects.filter(project=run.project)
+
+
+def _windows(run: Run, queryset: QuerySet[Any], *, breathe: bool = True) -> Iterator[tuple[Any, Any]]:
+    """The windows of a policy; the run pauses after each one in which something was done."""
+    before = run.counts.total()
+    for window in windows(queryset, run.batch):
+        yield window
+        if breathe and run.counts.total() != before:
+            before = run.counts.total()
+            run.breathe()
+
+
+# --- what is left of sessions, secrets and keys ---------------------------------------------------
+
+
+def _old_sessions(run: Run, window: Window) -> list[uuid.UUID]:
+    """Over for longer than their history is wanted. The last one of a guest stays: it says when they were here."""
+    since = run.ago(run.project.session_history_days)
+    theirs = Session.objects.filter(project=run.project, end_user__gte=window[0], end_user__lte=window[1])
+    over = Q(ended_at__lt=since) | (Q(ended_at=None) & ~live_sessions(run.project, since))
+    found = list(theirs.filter(over).values_list("pk", "end_user_id", "last_used_at"))
+    if not found:
+        return []
+    guests = set(AnonymousIdentity.objects.filter(pk__gte=window[0], pk__lte=window[1]).values_list("pk", flat=True))
+    last = dict(theirs.values_list("end_user_id").annotate(last=Max("last_used_at")))
+    return [pk for pk, user, used in found if user not in run.leaving and (user not in guests or used < last[user])]
+
+
+def _count_sessions(run: Run) -> None:
+    for window in _windows(run, _everybody(run), breathe=False):
+        run.counts["sessions"] += len(_old_sessions(run, window))
+
+
+def _drop_sessions(run: Run) -> None:
+    for window in _windows(run, _everybody(run)):
+        if found := _old_sessions(run, window):
+            run.counts["sessions"] += int(Session.objects.filter(pk__in=found)._raw_delete(_alias()))
+
+
+def _old_secrets(run: Run) -> QuerySet[OneTimeToken]:
+    return OneTimeToken.objects.filter(project=run.project, expires_at__lt=run.now - SECRETS_KEPT)
+
+
+def _count_secrets(run: Run) -> None:
+    owners = _old_secrets(run).values_list("end_user_id", flat=True).iterator()
+    run.counts["secrets"] += sum(owner not in run.leaving for owner in owners)
+
+
+def _drop_secrets(run: Run) -> None:
+    for window in _windows(run, _old_secrets(run)):
+        run.counts["secrets"] += _drop(_old_secrets(run).filter(pk__range=window))
+
+
+def _old_keys(run: Run) -> QuerySet[DeviceKey]:
+    if not run.project.retired_key_days:
+        return DeviceKey.objects.none()
+    retired = DeviceKey.objects.filter(project=run.project, end_user=None)
+    over = Coalesce("retired_at", "last_used_at")
+    return retired.alias(over=over).filter(over__lt=run.ago(run.project.retired_key_days))
+
+
+def _drop_keys(run: Run) -> None:
+    for window in _windows(run, _old_keys(run)):
+        run.counts["keys"] += _drop(_old_keys(run).filter(pk__range=window))
+
+
+def _drop(queryset: QuerySet[Any]) -> int:
+    found = list(queryset.values_list("pk", flat=True))
+    return int(queryset.model.objects.filter(pk__in=found)._raw_delete(_alias())) if found else 0
+
+
+def _alias() -> str:
+    return router.db_for_write(EndUser)
+
+
+def _count_keys(run: Run) -> None:
+    run.counts["keys"] += _old_keys(run).count()
+
+
+def _over_windows(run: Run) -> QuerySet[RateWindow]:
+    return RateWindow.objects.filter(ends_at__lte=run.now)
+
+
+def _count_windows(run: Run) -> None:
+    run.counts["windows"] += _over_windows(run).count()
+
+
+def _drop_windows(run: Run) -> None:
+    for window in _windows(run, _over_windows(run)):
+        run.counts["windows"] += _drop(_over_windows(run).filter(pk__range=window))
+
+
+Policy = tuple[Callable[[Run], None], Callable[[Run], None]]
+
+POLICIES: dict[str, Policy] = {
+    "guests": (_count_guests, _clean_guests),
+    "sessions": (_count_sessions, _drop_sessions),
+    "secrets": (_count_secrets, _drop_secrets),
+    "keys": (_count_keys, _drop_keys),
+    "windows": (_count_windows, _drop_windows),
+}
+"""What is cleaned: how a dry run counts it, and what a run does."""

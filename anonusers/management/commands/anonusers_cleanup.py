@@ -1,0 +1,119 @@
+"""`anonusers_cleanup`: remove what became unreachable."""
+
+import json
+import logging
+import sys
+import time
+import uuid
+from argparse import ArgumentParser
+from dataclasses import asdict
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError
+
+from anonusers.cleanup import Report, clean_up, restore
+from anonusers.errors import CleanupRefused
+from anonusers.forecast import forecast
+from anonusers.models import Project
+
+logger = logging.getLogger(__name__)
+
+WORDS = {
+    "removed": "guests removed",
+    "quarantined": "guests set aside",
+    "released": "guests back from quarantine",
+    "forbidden": "guests that the host's data keeps",
+    "busy": "guests passed over, whose rows were in use",
+    "sessions": "old sessions",
+    "secrets": "expired one-time secrets",
+    "keys": "retired device keys",
+    "windows": "rate limit windows that are over",
+}
+
+
+class Command(BaseCommand):
+    help = "Remove guests whom nothing leads back to, and what is left of old sessions, secrets and keys."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--project", metavar="ID", help="only this project; all without it")
+        parser.add_argument("--dry-run", action="store_true", help="count, and change nothing")
+        parser.add_argument("--limit", type=int, metavar="N", help="remove at most N guests of a project")
+        parser.add_argument("--confirm", action="store_true", help="also where an unusual share of all guests would go")
+        parser.add_argument("--forecast", action="store_true", help="what the next 7, 30 and 90 days will remove")
+        parser.add_argument("--restore", metavar="SUB", help="take one guest out of quarantine, and do nothing else")
+        parser.add_argument("--json", action="store_true", help="one report a line, as JSON")
+        parser.add_argument("--every", type=int, metavar="SECONDS", help="go on for ever, with this pause between runs")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["limit"] is not None and options["limit"] < 1:
+            raise CommandError("--limit must be at least 1.")
+        if options["restore"]:
+            return self._restore(options["restore"])
+        if options["forecast"]:
+            return self._forecast(options)
+        while True:
+            outcomes = [self._clean(project, options) for project in self._projects(options["project"])]
+            if not options["every"]:
+                return None if all(outcomes) else sys.exit(1)
+            time.sleep(options["every"])
+
+    def _clean(self, project: Project, options: dict[str, Any]) -> bool:
+        """Whether nobody has to look after it. What stops one project does not stop the others."""
+        try:
+            report = clean_up(project, dry_run=options["dry_run"], limit=options["limit"], confirmed=options["confirm"])
+        except CleanupRefused as error:
+            raise CommandError(error.message) from error
+        except Exception:
+            logger.exception("the clean-up of %s was interrupted", project.slug)
+            return False
+        self._tell(report, as_json=options["json"])
+        return not report.reason
+
+    def _projects(self, slug: str | None) -> list[Project]:
+        projects = Project.objects.order_by("slug")
+        if slug is None:
+            return list(projects)
+        if not (found := list(projects.filter(slug=slug))):
+            raise CommandError(f"There is no project {slug}.")
+        return found
+
+    def _forecast(self, options: dict[str, Any]) -> None:
+        for project in self._projects(options["project"]):
+            try:
+                found = forecast(project)
+            except ImproperlyConfigured as error:
+                raise CommandError(str(error)) from error
+            if options["json"]:
+                self.stdout.write(json.dumps({"project": project.slug, "forecast": [asdict(one) for one in found]}))
+                continue
+            self.stdout.write(f"{project.slug}: if nobody comes back and nothing is changed")
+            for one in found:
+                when = f"in {one.days} days" if one.days else "now"
+                self.stdout.write(
+                    f"  {when:<11} {one.unreachable:>11,} unreachable  {one.removed:>11,} removed by then"
+                )
+
+    def _restore(self, sub: str) -> None:
+        try:
+            restored = restore(sub=uuid.UUID(sub))
+        except ValueError:
+            restored = False
+        if not restored:
+            raise CommandError(f"{sub} is not in quarantine.")
+        self.stdout.write(f"{sub} is out of quarantine until the next run looks again.")
+
+    def _tell(self, report: Report, *, as_json: bool) -> None:
+        if as_json:
+            self.stdout.write(json.dumps(asdict(report), sort_keys=True))
+            return
+        self.stdout.write(f"{report.project}: {report.state} after {report.seconds:.1f} s")
+        for name, words in WORDS.items():
+            if report.counts.get(name):
+                self.stdout.write(f"  {report.counts[name]:>9,} {words}" + (" (dry run)" if report.is_dry_run else ""))
+        if not any(report.counts.values()):
+            self.stdout.write("  nothing to remove")
+        if report.reason:
+            self.stderr.write(f"  {report.reason}")
+        if report.is_dry_run and report.samples:
+            self.stdout.write("  for example " + ", ".join(report.samples))

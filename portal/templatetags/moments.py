@@ -1,0 +1,27 @@
+"""Moments in templates: how long ago or how far away, with the exact time in the title."""
+
+from datetime import datetime
+
+from django import template
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from portal.durations import relative
+
+register = template.Library()
+
+
+@register.filter
+def exactly(time: datetime) -> str:
+    """`20 Nov 2026, 03:00 UTC`, in the time zone of the page."""
+    local = timezone.localtime(time)
+    return f"{date_format(local, 'j M Y, H:i')} {local:%Z}"
+
+
+@register.simple_tag
+def moment(time: datetime) -> SafeString:
+    """`{% moment run.started_at %}` → 2 hours ago"""
+    words = relative((time - timezone.now()).total_seconds())
+    return format_html('<time datetime="{}" title="{}">{}</time>', time.isoformat(), exactly(time), words)
