@@ -16,6 +16,7 @@ from anonusers.errors import (
     CodeNotSent,
     CredentialsWrong,
     FlowGone,
+    GuestGone,
     InvalidLoginID,
     InvalidToken,
     LoginIDNotAllowed,
@@ -23,7 +24,7 @@ from anonusers.errors import (
 )
 from anonusers.limits import network_of, spend
 from anonusers.login_ids import EMAIL, USERNAME, guess_type, parse_login_id
-from anonusers.models import EndUser, LoginID, OneTimeToken, Project, Session
+from anonusers.models import EndUser, LoginID, OneTimeToken, Project, Session, lock_end_user
 from anonusers.promotion import claim, demand_enabled, end_all_sessions, find_login_id
 from anonusers.promotion.codes import Sent, check_code, send_code, spend_code
 from anonusers.promotion.email_code import deliver
@@ -62,7 +63,8 @@ def demand_password(*, end_user: EndUser, password: str, ip: str = "") -> None:
 
 def _set_password(end_user: EndUser, hashed: str, *, keep: Session | None = None) -> int:
     # First, as everybody does who ends sessions: one that a code is being exchanged for must not slip through.
-    EndUser.objects.select_for_update().get(pk=end_user.pk)
+    if lock_end_user(end_user.pk) is None:
+        raise GuestGone
     end_user.user.password = hashed
     end_user.user.save(update_fields=["password"])
     onetime.void_all(end_user)
@@ -212,11 +214,13 @@ def resend_login_id_code(*, end_user: EndUser, handle: str, host: str, ip: str =
 def remove_login_id(*, end_user: EndUser, login_id: LoginID) -> None:
     """Give a login ID up; never the last way to log in.
 
-    Raises: LoginIDNotAllowed.
+    Raises: LoginIDNotAllowed, GuestGone.
     """
     with transaction.atomic():
         # Two removals at once must not each count on the other's login ID.
-        locked = EndUser.objects.select_for_update().get(pk=end_user.pk)
+        locked = lock_end_user(end_user.pk)
+        if locked is None:
+            raise GuestGone
         others = locked.login_ids.exclude(pk=login_id.pk)
         if not locked.user.has_usable_password():
             others = others.exclude(type=USERNAME)

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 
 from anonusers import credentials, tokens
 from anonusers.conf import conf
-from anonusers.errors import InvalidToken
+from anonusers.errors import GuestGone, InvalidToken
 from anonusers.keys import key_ring_of
 from anonusers.models import EndUser, Session, project_at
 from anonusers.tokens import AccessClaims
@@ -23,6 +23,9 @@ SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
 class BearerAuthentication(BaseAuthentication):
     """`Authorization: Bearer <access token>`, or `DPoP <access token>` with a proof (RFC 9449). One statement, which
     brings the user along.
+
+    A worthless token is nobody's, so that who may read without one still may. Only a write with a genuine JWT whose
+    user was removed is refused here, with the code `guest_gone`: the client is to sign up afresh.
 
     With ANONUSERS_BEARER_CHECKS_SESSION off a JWT is believed until it expires: no statement, `request.auth` is its
     `AccessClaims`, and `request.user` is fetched when it is first looked at.
@@ -36,7 +39,10 @@ class BearerAuthentication(BaseAuthentication):
             return None
         if claims is not None and not claims.bound:
             return SimpleLazyObject(lambda: _user_of(claims)), claims
-        session = credentials.bearer_session(request._request)
+        try:
+            session = credentials.bearer_session(request._request, say_gone=request.method not in SAFE_METHODS)
+        except GuestGone as error:
+            raise _gone(error) from None
         return (session.end_user.user, session) if session else None
 
     def authenticate_header(self, request: Request) -> str:
@@ -67,10 +73,16 @@ class CookieAuthentication(BaseAuthentication):
 
 
 def _user_of(claims: AccessClaims) -> Any:
-    end_user = EndUser.objects.select_related("user").filter(pk=claims.sub or "", disabled_at=None).first()
-    if end_user is None or not getattr(end_user.user, "is_active", True):
+    end_user = EndUser.objects.select_related("user").filter(pk=claims.sub or "").first()
+    if end_user is None:
+        raise _gone(GuestGone())  # the claims are those of a verified token
+    if end_user.disabled_at is not None or not getattr(end_user.user, "is_active", True):
         raise AuthenticationFailed
     return end_user.user
+
+
+def _gone(error: GuestGone) -> AuthenticationFailed:
+    return AuthenticationFailed({"code": error.code, "detail": error.message})
 
 
 def _claims_of(token: str, *, origin: str) -> AccessClaims | None:

@@ -32,7 +32,19 @@ from anonusers.models import (
     RateWindow,
     Session,
 )
-from anonusers.reach import Window, live_sessions, unreachable, windows, without_guarded
+from anonusers.reach import (
+    Window,
+    aside_by,
+    guests_in,
+    hold,
+    is_postgres,
+    live_sessions,
+    people_windows,
+    standings,
+    wait_at_most,
+    windows,
+    without_guarded,
+)
 from anonusers.removal import remove
 
 logger = logging.getLogger(__name__)
@@ -40,6 +52,10 @@ logger = logging.getLogger(__name__)
 BATCH = 1000
 PAUSE = 0.05
 """Seconds between two batches: they cost little speed, and leave the database to those who are there."""
+WAIT, WAIT_AGAIN = 1.0, 0.1
+"""Seconds for a row that somebody holds (PostgreSQL); and for those who are left after that."""
+HEARD = timedelta(seconds=1)
+"""A run says so often that it is alive."""
 SAMPLES = 10
 FEW = 1000
 """So many removals are never unusual, whatever their share."""
@@ -65,14 +81,17 @@ class Run:
     samples: list[str] = field(default_factory=list)
     forecast: list[Forecast] = field(default_factory=list)
     leaving: set[uuid.UUID] = field(default_factory=set)  # in a dry run: whose sessions and secrets go with them
+    told_at: datetime | None = None
 
     def ago(self, days: int) -> datetime:
         return self.now - timedelta(days=days)
 
     def breathe(self) -> None:
         """Between two batches."""
-        if self.row is not None:
-            CleanupRun.objects.filter(pk=self.row.pk).update(seen_at=timezone.now(), report=self.report())
+        now = timezone.now()
+        if self.row is not None and (self.told_at is None or now - self.told_at >= HEARD):
+            CleanupRun.objects.filter(pk=self.row.pk).update(seen_at=now, report=self.report())
+            self.told_at = now
         time.sleep(self.pause)
 
     def report(self) -> dict[str, Any]:
@@ -148,11 +167,9 @@ def restore(*, sub: uuid.UUID, project: Project | None = None) -> bool:
 def _unusual(run: Run) -> str:
     """Why this run should not touch guests before somebody has had a look; empty where it may."""
     many = everybody = 0
-    for window in _windows(run, _everybody(run), breathe=False):
+    for window in people_windows(run.project, run.batch):
         many += len(_look(run, window).unreachable)
-        everybody += AnonymousIdentity.objects.filter(
-            end_user__project=run.project, pk__gte=window[0], pk__lte=window[1]
-        ).count()
+        everybody += guests_in(run.project, window).count()
     if many <= FEW or many * 100 <= everybody * run.project.removals_percent:
         return ""
     return (
@@ -188,60 +205,89 @@ class Found:
     back: list[uuid.UUID]
 
 
-def _look(run: Run, window: Window) -> Found:
-    lost = unreachable(run.project, run.now, window)
-    since = {one.person.id: one.quarantined_at for one in lost}
-    people = without_guarded([one.person for one in lost], run.plan)
-    aside = EndUser.objects.filter(project=run.project, quarantined_at__isnull=False, pk__range=window)
-    back = set(aside.values_list("pk", flat=True)) - {person.id for person in people}
-    if not run.project.quarantine_days:
-        return Found(people, people, [], sorted(back))
-    over = run.ago(run.project.quarantine_days)
+def _look(
+    run: Run, window: Window, *, only: set[uuid.UUID] | None = None, but_aside_by: datetime | None = None
+) -> Found:
+    found = standings(run.project, run.now, window, only=only, but_aside_by=but_aside_by)
+    since = {one.person.id: one.quarantined_at for one in found}
+    people = without_guarded([one.person for one in found if one.lost_from is not None], run.plan)
+    lost = {person.id for person in people}
+    back = [pk for pk, at in since.items() if at is not None and pk not in lost]
+    over = _over(run)
+    if over is None:
+        return Found(people, people, [], back)
     due = [person for person in people if (at := since[person.id]) is not None and at <= over]
-    return Found(people, due, [person for person in people if since[person.id] is None], sorted(back))
+    return Found(people, due, [person for person in people if since[person.id] is None], back)
+
+
+def _over(run: Run) -> datetime | None:
+    """Who was set aside by then has been in quarantine for long enough; None where there is no quarantine."""
+    return run.ago(run.project.quarantine_days) if run.project.quarantine_days else None
+
+
+def _candidates(run: Run, window: Window) -> tuple[list[uuid.UUID], list[uuid.UUID], list[uuid.UUID]]:
+    """Who may be due, fresh or back. Whose time in quarantine is over is looked at once only, with the row locked."""
+    if (over := _over(run)) is None:
+        found = _look(run, window)
+        return [person.id for person in found.due], [], found.back
+    found = _look(run, window, but_aside_by=over)
+    return aside_by(run.project, window, over), [person.id for person in found.fresh], found.back
 
 
 def _clean_guests(run: Run) -> None:
-    for window in _windows(run, _everybody(run)):
-        found = _look(run, window)
-        due = found.due[: run.limit - run.counts["removed"]]
-        fresh = found.fresh[: run.limit - run.counts["quarantined"]]
-        if not (due or fresh or found.back):
-            continue
-        held = [person.id for person in (*due, *fresh)] + found.back
-        try:
-            _clean_batch(run, window, held)
-        except OperationalError:
-            # Somebody holds a row of theirs for long, or the two of us waited for each other: the next run has them.
-            logger.warning("a batch of the clean-up of %s had to be passed over", run.project.slug, exc_info=True)
-            run.counts["busy"] += len(held)
+    for window in people_windows(run.project, run.batch):
+        due, fresh, back = _candidates(run, window)
+        # As many at a time as may still go: those who are forbidden must not stand in the way of those behind them.
+        while held := [
+            *_take(due, run.limit - run.counts["removed"]),
+            *_take(fresh, run.limit - run.counts["quarantined"]),
+            *_take(back, len(back)),
+        ]:
+            _clean_all_but_busy(run, window, held)
+            run.breathe()
 
 
-def _clean_batch(run: Run, window: Window, ids: list[uuid.UUID]) -> None:
+def _take(ids: list[uuid.UUID], count: int) -> list[uuid.UUID]:
+    """The first of them, which the list loses."""
+    taken = ids[:count]
+    del ids[:count]
+    return taken
+
+
+def _clean_all_but_busy(run: Run, window: Window, ids: list[uuid.UUID], wait: float = WAIT) -> None:
+    """A batch; in halves where somebody holds a row of theirs for long, or the two of us waited for each other, until
+    only those are left over. The next run has them.
+
+    Other databases wait for so long (or lock as a whole) that there a batch is passed over as one.
+    """
+    try:
+        _clean_batch(run, window, ids, wait)
+    except OperationalError:
+        if not connections[router.db_for_write(EndUser)].is_usable():
+            raise
+        if len(ids) == 1 or not is_postgres():
+            logger.warning("the clean-up of %s passed over %d guests", run.project.slug, len(ids), exc_info=True)
+            run.counts["busy"] += len(ids)
+            return
+        for half in (ids[: len(ids) // 2], ids[len(ids) // 2 :]):
+            _clean_all_but_busy(run, window, half, WAIT_AGAIN)
+
+
+def _clean_batch(run: Run, window: Window, ids: list[uuid.UUID], wait: float) -> None:
     with transaction.atomic():
-        held = _hold(ids)
+        wait_at_most(wait)
+        held = hold(ids)
         run.project.refresh_from_db()  # whoever changes a setting to stop this is heard
-        now = _look(run, window)  # who came back meanwhile is let go
-        due = [person for person in now.due if person.id in held]
-        gone = remove(due, run.plan, reason="cleanup")
-        fresh = [person.id for person in now.fresh if person.id in held]
+        now = _look(run, window, only=held)  # who came back meanwhile is let go
+        gone = remove(now.due, run.plan, reason="cleanup")
+        fresh = [person.id for person in now.fresh]
         _mark(fresh, run.now)
-        released = _mark([pk for pk in now.back if pk in held], None)
-    told = {"removed": len(gone), "forbidden": len(due) - len(gone), "quarantined": len(fresh), "released": released}
-    run.counts.update(told)
+        released = _mark(now.back, None)
+    forbidden = len(now.due) - len(gone)
+    run.counts.update(removed=len(gone), forbidden=forbidden, quarantined=len(fresh), released=released)
     run.samples += [str(person.id) for person in gone[: SAMPLES - len(run.samples)]]
     for pk in fresh if events.SIGNALS["user.expired"].receivers else ():
         events.emit(events.Event("user.expired", EndUser(id=pk)))
-
-
-def _hold(ids: list[uuid.UUID]) -> set[uuid.UUID]:
-    """Lock these rows. Those that somebody else holds are passed over: they are in use, or in the hands of another
-    clean-up."""
-    features: Any = connections[router.db_for_write(EndUser)].features
-    rows = EndUser.objects.filter(pk__in=ids).order_by("pk")
-    return set(
-        rows.select_for_update(skip_locked=features.has_select_for_update_skip_locked).values_list("pk", flat=True)
-    )
 
 
 def _mark(ids: list[uuid.UUID], at: datetime | None) -> int:
@@ -250,7 +296,7 @@ def _mark(ids: list[uuid.UUID], at: datetime | None) -> int:
 
 def _count_guests(run: Run) -> None:
     """What a run would do now, for a dry run."""
-    for window in _windows(run, _everybody(run), breathe=False):
+    for window in people_windows(run.project, run.batch):
         found = _look(run, window)
         due = found.due[: run.limit - run.counts["removed"]]
         run.counts["removed"] += len(due)

@@ -11,7 +11,7 @@ from django.utils import timezone
 from anonusers import sessions
 from anonusers.conf import conf
 from anonusers.dpop import DPoPProof, verify_dpop_proof
-from anonusers.errors import DPoPProofRefused, InvalidToken
+from anonusers.errors import DPoPProofRefused, GuestGone, InvalidToken
 from anonusers.models import Project, Session
 
 SAME_SITE_STRICT = "same_site_strict"
@@ -60,9 +60,12 @@ def dpop_proof(request: HttpRequest, *, access_token: str | None = None) -> DPoP
         return refused
 
 
-def bearer_session(request: HttpRequest) -> Session | None:
+def bearer_session(request: HttpRequest, *, say_gone: bool = False) -> Session | None:
     """The live session of the bearer token, or of one that is bound to a DPoP key (`Authorization: DPoP …`, RFC 9449
-    §7.1); None where it is absent or worthless."""
+    §7.1); None where it is absent or worthless.
+
+    Raises: GuestGone, where the caller wants to `say_gone`: the token is genuine and its user was removed.
+    """
     bound_token = _authorization(request, "dpop")
     token = bound_token or bearer_token(request)
     if token is None:
@@ -72,7 +75,9 @@ def bearer_session(request: HttpRequest) -> Session | None:
         return sessions.find_by_access_token(
             host=request.get_host(), origin=origin_of(request), token=token, proof=proof
         )
-    except (InvalidToken, DPoPProofRefused):
+    except (InvalidToken, DPoPProofRefused) as error:
+        if say_gone and isinstance(error, GuestGone):
+            raise
         return None
 
 

@@ -209,10 +209,11 @@ def remove_key(*, end_user: EndUser, key_id: str, keep_session: Session | None =
     """Take the key from its guest for good, and end the sessions that were opened with it: the device may be lost. A
     recovery code of before is worthless, too.
 
-    Raises: UnknownKey.
+    Raises: UnknownKey, GuestGone.
     """
     with transaction.atomic():
-        lock_end_user(end_user.pk)
+        if lock_end_user(end_user.pk) is None:
+            raise GuestGone
         row = next((key for key in list_keys(end_user) if key.key_id == key_id), None)
         if row is None:
             raise UnknownKey

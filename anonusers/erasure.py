@@ -64,9 +64,14 @@ def _count(person: Person, rules: Plan) -> Erasure:
     removed[DeviceKey._meta.label] += DeviceKey.objects.filter(end_user=person.id).count()
     for relation in (*rules.delete, *rules.set_null, *rules.plain):
         removed[relation.label] += _rows(relation, person)
-    kept = {relation.label: count for relation in rules.keep if (count := _rows(relation, person))}
-    gone = {label: count for label, count in removed.items() if count}
-    return Erasure(str(person.id), gone, kept, is_emptied=bool(kept))
+    kept: Counter[str] = Counter()
+    for relation in rules.keep:
+        kept[relation.label] += _rows(relation, person)  # a generic relation leads to a user or to an end user
+    return Erasure(str(person.id), _told(removed), _told(kept), is_emptied=bool(_told(kept)))
+
+
+def _told(counts: Counter[str]) -> dict[str, int]:
+    return {label: count for label, count in counts.items() if count}
 
 
 def _erase(person: Person, locked: EndUser, rules: Plan, *, is_emptied: bool) -> None:

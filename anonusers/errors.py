@@ -203,8 +203,8 @@ class FlowGone(AnonUsersError):
     code = "flow_gone"
 
 
-class GuestGone(AnonUsersError):
-    """This guest account was disabled or deleted."""
+class GuestGone(InvalidToken):
+    """This account is gone: it was deleted, or disabled just now. Sign up to start afresh."""
 
     code = "guest_gone"
 

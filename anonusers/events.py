@@ -4,6 +4,7 @@ Receivers get `event`, an `Event`. One that raises is logged and stops nobody el
 """
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -12,6 +13,7 @@ from django.db import transaction
 from django.dispatch import Signal
 from django.utils import timezone
 
+from anonusers import metrics
 from anonusers.models import EndUser, Session
 
 user_created = Signal()
@@ -56,11 +58,31 @@ class Event:
     occurred_at: datetime = field(default_factory=timezone.now)
 
 
+def _by_session(name: str, session: Session | None) -> tuple[str, ...]:
+    return (name, session.project.slug, session.kind) if session else (name, "", "")
+
+
+def _promotion(event: Event) -> tuple[str, ...]:
+    return ("anonusers_promotions_total", "superseded" if "anonymous_user" in event.details else "promoted")
+
+
+COUNTED: dict[str, Callable[[Event], tuple[str, ...]]] = {
+    "user.created": lambda event: _by_session("anonusers_signups_total", event.session),
+    "user.anonymous.promoted": _promotion,
+    "user.authenticated": lambda event: _by_session("anonusers_logins_total", event.session),
+    "user.signed_out": lambda event: ("anonusers_sessions_ended_total", str(event.details["reason"])),
+}
+"""Event → the name and labels of its counter. Its session's project is at hand, so this costs no statement. Removals
+are counted by the run that makes them (tasks.py)."""
+
+
 def emit(event: Event) -> None:
-    """Send the event's signal once the transaction is committed; at once outside of one."""
+    """Send the event's signal, and count it, once the transaction is committed; at once outside of one."""
     signal = SIGNALS[event.type]
     if signal.receivers:
         transaction.on_commit(lambda: _send(signal, event))
+    if metrics.INSTALLED and event.type in COUNTED:
+        transaction.on_commit(lambda: metrics.count(*COUNTED[event.type](event)), robust=True)
 
 
 def _send(signal: Signal, event: Event) -> None:

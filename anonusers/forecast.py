@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 
 from django.utils import timezone
 
-from anonusers.guest_data import Person, Plan, plan
-from anonusers.models import CleanupRun, EndUser, Project
-from anonusers.reach import Window, unreachable, windows, without_guarded
+from anonusers.guest_data import plan
+from anonusers.models import CleanupRun, Project
+from anonusers.reach import people_windows, standings, without_guarded
 
 HORIZONS = (0, 7, 30, 90)
 """Days from now."""
@@ -33,27 +33,25 @@ def forecast(project: Project, *, now: datetime | None = None, pause: float = 0.
     now, rules = now or timezone.now(), plan()
     wait = timedelta(days=project.quarantine_days)
     gone, lost = dict.fromkeys(HORIZONS, 0), dict.fromkeys(HORIZONS, 0)
-    for window in windows(EndUser.objects.filter(project=project), BATCH):
+    for window in people_windows(project, BATCH):
+        found = standings(project, now + timedelta(days=max(HORIZONS)), window)
+        free = set(without_guarded([one.person for one in found if one.lost_from], rules))
+        people = [(one.lost_from, one.quarantined_at) for one in found if one.lost_from and one.person in free]
         for days in HORIZONS:
             then = now + timedelta(days=days)
-            lost[days] += len(_unreachable(project, then, window, rules))
-            gone[days] += _removed(project, then - wait, window, rules, now)
+            lost[days] += sum(lost_from <= then for lost_from, _ in people)
+            gone[days] += sum(_is_removed(*one, then - wait, now) for one in people)
         if pause:
             time.sleep(pause)
     return [Forecast(days, lost[days], gone[days]) for days in HORIZONS]
 
 
-def _removed(project: Project, since: datetime, window: Window, rules: Plan, now: datetime) -> int:
-    """How many were set aside by `since`: in quarantine already, or still to be put there, which is not before now."""
+def _is_removed(lost_from: datetime, quarantined_at: datetime | None, since: datetime, now: datetime) -> bool:
+    """Whether they were set aside by `since`: are in quarantine already, or still to be put there, which is not before
+    now."""
     if since >= now:
-        return len(_unreachable(project, since, window, rules))
-    aside = EndUser.objects.filter(pk__range=window, quarantined_at__lte=since)
-    held = set(aside.values_list("pk", flat=True))
-    return sum(person.id in held for person in _unreachable(project, now, window, rules)) if held else 0
-
-
-def _unreachable(project: Project, then: datetime, window: Window, rules: Plan) -> list[Person]:
-    return without_guarded([one.person for one in unreachable(project, then, window)], rules)
+        return lost_from <= since
+    return quarantined_at is not None and quarantined_at <= since and lost_from <= now
 
 
 def forecast_of_last_run(project: Project) -> tuple[datetime, list[Forecast]] | None:

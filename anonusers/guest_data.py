@@ -3,13 +3,14 @@ nothing is removed."""
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ImproperlyConfigured
-from django.db.models import Model, QuerySet
+from django.db import connections, router
+from django.db.models import CharField, Model, QuerySet, TextField, UUIDField
 from django.utils.module_loading import import_string
 
 from anonusers.conf import conf
@@ -24,6 +25,10 @@ KNOWN = {
 """Of Django and Django REST Framework; the host's declarations go before."""
 
 Callback = Callable[[list[Any]], Iterable[Any] | None]
+"""A function of the host: gets the keys of guests who are about to go, does what it has to, and answers with those whom
+it wants kept. It runs in the transaction that removes them, and is called again, about some of the same, where that
+transaction had to be taken back: because the database refuses one of a batch, or a row was in use. Dry runs and
+forecasts do not ask it."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class Relation:
 
     `is_plain`: the hidden table of a many-to-many field of the user model itself, such as its groups.
     `of_end_user`: it leads to our `EndUser`, else to AUTH_USER_MODEL. `content_type` is the other half of a generic
-    foreign key, which may lead to a user or to anything else.
+    foreign key, which may lead to a user, an end user (see `ways`) or anything else.
     """
 
     label: str
@@ -61,12 +66,35 @@ class Relation:
         """The rows that lead to these users, or end users, by their primary keys."""
         return self.model._base_manager.filter(**self._leads_here(), **{f"{self.target}__in": keys})
 
+    def led_to(self, keys: list[Any]) -> set[str]:
+        """Those of these keys that a row leads to, as text: a generic relation may hold them so."""
+        column: Any = self.model._meta.get_field(self.field)
+        connection = connections[router.db_for_write(self.model)]
+        if connection.vendor != "postgresql" or self.content_type or not column.target_field.primary_key:
+            return {str(key) for key in self.rows(keys).values_list(self.target, flat=True)}
+        prepared = [column.target_field.get_db_prep_value(key, connection) for key in keys]
+        quote = connection.ops.quote_name
+        with connection.cursor() as cursor:  # an array is one parameter, and one plan for every length
+            cursor.execute(
+                f"SELECT {quote(column.column)} FROM {quote(self.model._meta.db_table)}"  # noqa: S608 - names of models
+                f" WHERE {quote(column.column)} = ANY(%s)",
+                [prepared],
+            )
+            found = {key for (key,) in cursor.fetchall()}
+        return {str(key) for key, value in zip(keys, prepared, strict=True) if value in found} if found else set()
+
     def _leads_here(self) -> dict[str, Any]:
         if not self.content_type:
             return {}
         from django.contrib.contenttypes.models import ContentType
 
-        return {self.content_type: ContentType.objects.get_for_model(get_user_model())}
+        return {self.content_type: ContentType.objects.get_for_model(EndUser if self.of_end_user else get_user_model())}
+
+    def ways(self) -> "Iterator[Relation]":
+        """Itself; a generic one may lead to a user of the host, and to an end user where its column takes a UUID."""
+        yield self
+        if self.content_type and isinstance(self.model._meta.get_field(self.field), CharField | TextField | UUIDField):
+            yield replace(self, of_end_user=True)
 
 
 @dataclass(frozen=True)
@@ -165,7 +193,7 @@ def plan() -> Plan:
         raise ImproperlyConfigured(" ".join(wrong))
     declared, every = declarations(), relations()
     plain = tuple(relation for relation in every if relation.is_plain and relation.label not in declared)
-    said = [(relation, declared[relation.label]) for relation in every if relation not in plain]
+    said = [(way, declared[relation.label]) for relation in every if relation not in plain for way in relation.ways()]
 
     def those(word: str) -> tuple[Relation, ...]:
         return tuple(relation for relation, says in said if says == word)

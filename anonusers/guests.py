@@ -75,8 +75,9 @@ def ensure_guest(request: Any, application: Application | str | None = None, *, 
     its client ID. The cookie goes out by GuestMiddleware, or by `attach_guest(request, response)`: `attached` promises
     to call it.
     Raises: NotSignedIn for who is never made a guest (safe methods, bots, prefetches, other sites); InvalidToken for a
-    bearer token that is worthless; UserIsRegular for a host's user who is no end user; UnknownProject,
-    UnknownApplication; all that sign_up raises; ImproperlyConfigured when nothing would hand out the cookie.
+    bearer token that is worthless, GuestGone where its user was removed; UserIsRegular for a host's user who is no end
+    user; UnknownProject, UnknownApplication; all that sign_up raises; ImproperlyConfigured when nothing would hand out
+    the cookie.
     """
     user = getattr(request, "user", None)
     if user is not None and user.is_authenticated:
@@ -112,12 +113,13 @@ def presented_session(request: HttpRequest) -> Session | None:
     """The live session of the bearer token or of the cookie, as the DRF classes see it, None where nothing is shown or
     the cookie is worthless. One statement; two where the origin must be compared with the project's.
 
-    Raises: InvalidToken for a bearer token: a client that holds one gets no second identity behind its back;
+    Raises: InvalidToken, or GuestGone, for a bearer token: a client that holds one gets no second identity behind its
+    back, and where its user was removed it is told to begin anew;
     NotSignedIn for a cookie on an unsafe request from another site.
     """
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() in ("bearer", "dpop") and token.strip():
-        session = credentials.bearer_session(request)
+        session = credentials.bearer_session(request, say_gone=True)
         if session is None:
             raise InvalidToken
         return session
@@ -236,7 +238,7 @@ def _recognise(request: HttpRequest) -> None:
     vars(request).update(user=SimpleLazyObject(look), auser=auser)
 
 
-STATUS = {"rate_limited": 429, "busy": 503, "invalid_token": 401}
+STATUS = {"rate_limited": 429, "busy": 503, "invalid_token": 401, "guest_gone": 401}
 
 
 def _refusal(request: HttpRequest, error: AnonUsersError) -> HttpResponse:

@@ -17,6 +17,7 @@ from limits.errors import StorageError
 from limits.storage import Storage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter
 
+from anonusers import metrics
 from anonusers.budgets import UNITS, read_budget
 from anonusers.conf import conf
 from anonusers.errors import Busy, RateLimited
@@ -128,7 +129,8 @@ def spend(budget: str, *key: str, limit: str = "", stop: bool = False) -> None:
         allowed = limiter.hit(item, budget, *key)
         reset = 0.0 if allowed else limiter.get_window_stats(item, budget, *key).reset_time
     except StorageError:
-        # Fixed words: an alert can wait for them.
+        # Fixed words: an alert can wait for them, or for the counter.
+        metrics.count("anonusers_limits_store_down_total", "refused" if stop else "counted_here")
         if stop:
             logger.error("rate limit store is away; refusing", exc_info=True)
             raise Busy from None
@@ -136,6 +138,7 @@ def spend(budget: str, *key: str, limit: str = "", stop: bool = False) -> None:
         allowed = _fallback.hit(item, budget, *key)
         reset = 0.0 if allowed else _fallback.get_window_stats(item, budget, *key).reset_time
     if not allowed:
+        metrics.count("anonusers_rate_limited_total", budget)
         raise RateLimited(budget, retry_after=max(1, math.ceil(reset - time.time())))
 
 

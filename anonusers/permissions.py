@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from rest_framework.exceptions import APIException, PermissionDenied, Throttled
+from rest_framework.exceptions import APIException, AuthenticationFailed, PermissionDenied, Throttled
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from anonusers.authentication import SAFE_METHODS
-from anonusers.errors import AnonUsersError, BotCheckRequired, Busy, InvalidToken, NotSignedIn, RateLimited
+from anonusers.errors import AnonUsersError, BotCheckRequired, Busy, GuestGone, InvalidToken, NotSignedIn, RateLimited
 from anonusers.guests import ensure_guest
 
 
@@ -32,6 +32,8 @@ class GuestOnWrite(BasePermission):
             return True
         try:
             ensure_guest(request, getattr(view, "guest_application", None))
+        except GuestGone as error:
+            raise AuthenticationFailed({"code": error.code, "detail": error.message}) from None
         except (NotSignedIn, InvalidToken):
             return False  # what DRF says to every visitor: 401, or 403 where no authentication class can ask for more
         except BotCheckRequired as error:

@@ -23,6 +23,11 @@ OURS: tuple[tuple[type[Model], str], ...] = (
     (AnonymousIdentity, "end_user"),
 )
 
+RETIRE = 'UPDATE "{}" SET end_user_id = NULL, retired_at = %(now)s WHERE end_user_id = ANY(%(ids)s)'
+FORGET_WHO_CAME = (
+    'UPDATE "{}" SET superseded_by_id = NULL WHERE superseded_by_id = ANY(%(ids)s) AND end_user_id <> ALL(%(ids)s)'
+)
+
 
 def remove(people: Sequence[Person], plan: Plan, *, reason: str, keep_users: bool = False) -> list[Person]:
     """Remove these people, whose rows the caller has locked. Returns those who are gone. To `keep_users` leaves the
@@ -56,17 +61,49 @@ def _remove(people: Sequence[Person], plan: Plan, *, keep_users: bool) -> list[P
         relation.rows(_keys(relation, ids, users)).update(**{relation.field: None})
     for relation in plan.delete:
         relation.rows(_keys(relation, ids, users)).delete()  # as the host's models say it: with what hangs on them
-    for relation in plan.plain:
-        delete_in(relation.model, relation.field, _keys(relation, ids, users))
-    for model, field in OURS:
-        delete_in(model, field, ids)
-    DeviceKey.objects.filter(end_user__in=ids).update(end_user=None, retired_at=timezone.now())
-    Promotion.objects.filter(superseded_by__in=ids).update(superseded_by=None)
-    delete_in(EndUser, "id", ids)
-    if not keep_users:
-        _delete_users(users)
+    with_users = not keep_users and _is_plain_user()
+    if connections[router.db_for_write(EndUser)].vendor == "postgresql":
+        _remove_at_once(ids, users, plan, with_users=with_users)
+    else:
+        _remove_by_table(ids, users, plan, with_users=with_users)
+    if not keep_users and not with_users:
+        get_user_model()._default_manager.filter(pk__in=users).delete()
     _check_foreign_keys()
     return list(people)
+
+
+def _remove_by_table(ids: list[Any], users: list[Any], plan: Plan, *, with_users: bool) -> None:
+    tables = [(relation.model, relation.field, _keys(relation, ids, users)) for relation in plan.plain]
+    tables += [(model, field, ids) for model, field in OURS]
+    DeviceKey.objects.filter(end_user__in=ids).update(end_user=None, retired_at=timezone.now())
+    Promotion.objects.filter(superseded_by__in=ids).update(superseded_by=None)
+    tables += [(EndUser, "id", ids), *([(get_user_model(), "pk", users)] if with_users else [])]
+    for model, field, keys in tables:
+        database = router.db_for_write(model)
+        model._base_manager.using(database).filter(**{f"{field}__in": keys})._raw_delete(database)
+
+
+def _remove_at_once(ids: list[Any], users: list[Any], plan: Plan, *, with_users: bool) -> None:
+    """One statement for PostgreSQL. Its parts see the same rows, in no order: none may change what another deletes."""
+    connection = connections[router.db_for_write(EndUser)]
+    deleted: list[tuple[Any, str, str]] = [
+        (one.model, one.field, "ids" if one.of_end_user else "users") for one in plan.plain
+    ]
+    deleted += [(model, field, "ids") for model, field in (*OURS, (EndUser, "id"))]
+    deleted += [(get_user_model(), "pk", "users")] if with_users else []
+    parts = [_delete(model, field, keys) for model, field, keys in deleted]
+    parts.append(RETIRE.format(DeviceKey._meta.db_table))
+    named = ", ".join(f"part_{number} AS ({part})" for number, part in enumerate(parts))
+    statement = f"WITH {named} {FORGET_WHO_CAME.format(Promotion._meta.db_table)}"
+    user_key: Any = get_user_model()._meta.pk
+    prepared = [user_key.get_db_prep_value(key, connection) for key in users]
+    with connection.cursor() as cursor:
+        cursor.execute(statement, {"ids": ids, "users": prepared, "now": timezone.now()})
+
+
+def _delete(model: type[Model], field: str, keys: str) -> str:
+    column: Any = model._meta.pk if field == "pk" else model._meta.get_field(field)
+    return f'DELETE FROM "{model._meta.db_table}" WHERE "{column.column}" = ANY(%({keys})s)'  # noqa: S608 - names of ours
 
 
 def _check_foreign_keys() -> None:
@@ -91,30 +128,12 @@ def _keys(relation: Relation, ids: list[Any], users: list[Any]) -> list[Any]:
     return ids if relation.of_end_user else users
 
 
-def _delete_users(keys: list[Any]) -> None:
+def _is_plain_user() -> bool:
+    """Whether a row of the host's user model is gone with a DELETE: nothing hangs on it in other tables that Django
+    deletes, and nobody wants to hear of it."""
     model = get_user_model()
-    is_plain_table = not model._meta.parents and not any(
-        isinstance(field, GenericRelation) for field in model._meta.private_fields
-    )
+    if model._meta.parents or any(isinstance(field, GenericRelation) for field in model._meta.private_fields):
+        return False
     listens = any(signal.has_listeners(model) for signal in (pre_delete, post_delete))
     children = any(field.one_to_one and field.field.remote_field.parent_link for field in model._meta.related_objects)
-    if is_plain_table and not listens and not children:
-        delete_in(model, model._meta.pk.name, keys)
-    else:
-        model._default_manager.filter(pk__in=keys).delete()
-
-
-def delete_in(model: type[Any], field: str, keys: Sequence[Any]) -> int:
-    """Delete the rows whose `field` is one of these, and nothing that hangs on them: one statement."""
-    if not keys:
-        return 0
-    database = router.db_for_write(model)
-    column = model._meta.get_field(field)
-    if connections[database].vendor != "postgresql":
-        return int(model._base_manager.using(database).filter(**{f"{field}__in": keys})._raw_delete(database))
-    with connections[database].cursor() as cursor:  # an array is one parameter, and one plan for every length
-        cursor.execute(
-            f'DELETE FROM "{model._meta.db_table}" WHERE "{column.column}" = ANY(%s)',  # noqa: S608 - names of ours
-            [list(keys)],
-        )
-        return int(cursor.rowcount)
+    return not listens and not children

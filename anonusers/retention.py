@@ -41,14 +41,16 @@ def _guests(project: Project) -> str:
     if not project.guest_inactive_days:
         return _("Guests are kept until somebody removes them.")
     inactive = _days(project.guest_inactive_days * DAY)
+    # Clients may hold both for longer than this, and should not count on them.
+    not_held = _("Neither a recovery code nor a device key that is not used keeps a guest for longer than that.")
     if not project.quarantine_days:
-        return (
-            _("A guest who was not active for %s, and whom no sign-in leads back to, is removed for good.") % inactive
-        )
-    return _(
+        removed = _("A guest who was not active for %s, and whom no sign-in leads back to, is removed for good.")
+        return f"{removed % inactive} {not_held}"
+    aside = _(
         "A guest who was not active for %(inactive)s, and whom no sign-in leads back to, is set aside, and removed for "
         "good %(quarantine)s later."
     ) % {"inactive": inactive, "quarantine": _days(project.quarantine_days * DAY)}
+    return f"{aside} {not_held}"
 
 
 def _history(project: Project) -> str:

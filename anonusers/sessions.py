@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hmac import compare_digest
 
+from django.db import IntegrityError
 from django.db.models import Model
 from django.utils import timezone
 
 from anonusers import events, onetime, tokens
 from anonusers.dpop import DPoPProof
-from anonusers.errors import DPoPProofRefused, InvalidToken, UnknownSession
+from anonusers.errors import DPoPProofRefused, GuestGone, InvalidToken, UnknownSession
+from anonusers.gone import refuse_without_session
 from anonusers.keypairs import CLOCK_SKEW
 from anonusers.keys import key_ring
 from anonusers.models import (
@@ -82,7 +84,7 @@ def open_session(
 
     `dpop_jkt` is the key that it is bound to, by a proof with this `dpop_jti`. `new_user` are the rows of a user who
     comes into being with it; they are inserted in the same statement. Not to `announce` it: it goes on with what a
-    promotion has told already.
+    promotion has told already. Raises: GuestGone.
     """
     secret = secret or tokens.new_refresh_token(uuid.uuid4())
     now = timezone.now()
@@ -103,7 +105,12 @@ def open_session(
         dpop_jkt=dpop_jkt,
         dpop_jti_hash=tokens.secret_hash(dpop_jti) if dpop_jti else "",
     )
-    insert_together(*new_user, session)
+    try:
+        insert_together(*new_user, session)
+    except IntegrityError:
+        if new_user or EndUser.objects.filter(pk=end_user.pk).exists():
+            raise
+        raise GuestGone from None  # removed since somebody looked
     if announce and not new_user:
         events.emit(events.Event("user.authenticated", end_user, session))
     return session, secret
@@ -204,9 +211,13 @@ def find_by_access_token(*, host: str, origin: str, token: str, proof: Proof = N
     """The live session of an access token, JWT or opaque. One statement, and one more a minute.
 
     A token that is bound to a key is worth nothing without a `proof` that names it, and each proof is good once.
-    Raises: InvalidToken, DPoPProofRefused.
+    Raises: InvalidToken; GuestGone for a genuine JWT whose user was removed; DPoPProofRefused.
     """
-    session = live_session(host, tokens.unverified_session_id(token), Session.Kind.TOKEN)
+    session = session_at(host, session_id=tokens.unverified_session_id(token), kind=Session.Kind.TOKEN)
+    if session is None:
+        refuse_without_session(host=host, origin=origin, token=token, proof=proof)
+    if not session.is_live(timezone.now()):
+        raise InvalidToken
     claims = _check_access_token(session, token, origin)
     if claims.bound != (proof is not None):
         raise InvalidToken  # RFC 9449 §7.2: not as a bearer token, and no bearer token as one that is bound

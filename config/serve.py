@@ -9,9 +9,11 @@ import errno
 import hashlib
 import os
 import secrets
+import shutil
 import socket
 import sys
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -72,6 +74,7 @@ def prepare() -> None:
         rule = "-" * 64
         say(f"\n{rule}\nOperator account for the portal. The password is shown only this once.\n")
         say(f"  user name  {name}\n  password   {password}\n{rule}")
+    share_counters()
     say(addresses())
 
 
@@ -254,6 +257,26 @@ def static_fingerprint() -> str:
             status = os.stat(path)
             state.update(f"{path} {status.st_mtime_ns} {status.st_size}\n".encode())
     return state.hexdigest()
+
+
+def share_counters() -> None:
+    """Let the workers count together where somebody may ask for the counters. Each start counts from zero.
+
+    Raises: CannotServe.
+    """
+    from django.conf import settings
+
+    if not settings.METRICS_TOKEN or settings.PROMETHEUS_MULTIPROC_DIR:
+        return
+    if find_spec("prometheus_client") is None:
+        raise CannotServe('METRICS_TOKEN is set, and nothing counts: install "anonusers[metrics]".')
+    directory = settings.VAR_DIR / "metrics"
+    try:
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotServe(f"{directory} cannot be written ({error.strerror}).") from error
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)  # for the server that this process becomes
 
 
 def addresses() -> str:

@@ -199,6 +199,11 @@ ANONUSERS_KEY_LOGIN_PER_IP = env.str("ANONUSERS_KEY_LOGIN_PER_IP", default="300/
 if _keys := env.list("ANONUSERS_ENCRYPTION_KEYS", default=[]):
     ANONUSERS_ENCRYPTION_KEYS = _keys
 
+# Who asks for /metrics with this bearer token gets the counters; blank, and there is no such page.
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+# Where several processes count together; `make run` sets it, other servers as prometheus_client describes.
+PROMETHEUS_MULTIPROC_DIR = env.str("PROMETHEUS_MULTIPROC_DIR", default="")
+
 # What `make run` serves.
 PORT = env.int("PORT", default=8000)
 # Not HOST: some shells and toolchains export that with a meaning of their own.

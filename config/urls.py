@@ -2,7 +2,10 @@
 
 from django.urls import URLPattern, URLResolver, include, path
 
+from config.metrics import metrics
+
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("metrics", metrics),
     path("", include("example.urls")),
     path("portal/", include("portal.urls")),
     path("", include("anonusers.urls")),

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 from django.db import connection, connections
 from django.test import Client
@@ -13,6 +14,10 @@ from anonusers.keys import create_keys
 from anonusers.models import Application, Project
 
 NO_SKIP = bool(os.environ.get("ANONUSERS_NO_SKIP"))
+# A developer's run looks at new examples each time; CI must not fail by luck on what nobody has changed.
+hypothesis.settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("ci")
 HOST = "localhost:8000"
 ORIGIN = f"http://{HOST}"
 APP_ORIGIN = "http://localhost:9000"

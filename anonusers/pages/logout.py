@@ -10,7 +10,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_http_methods, require_safe
 
-from anonusers import credentials, sessions
+from anonusers import credentials, device_keys, sessions
 from anonusers.middleware import content_security_policy
 from anonusers.models import Project
 from anonusers.models.projects import origin_of
@@ -38,7 +38,7 @@ def logout(request: HttpRequest) -> HttpResponse:
     context = {
         "project_name": session.project.name,
         "is_guest": guest,
-        "way_back": way_back(session) if guest else "",
+        "way_back": way_back(session, device_keys.list_keys(session.end_user)) if guest else "",
         "next": onward,
         "keep_url": keep_url,
         "cancel_url": own_path(request.GET.get("cancel", ""), reverse("anonusers:pages:settings")),

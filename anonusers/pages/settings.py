@@ -3,6 +3,7 @@
 import contextlib
 import re
 import uuid
+from collections.abc import Sequence
 
 from django.db.models import ProtectedError, RestrictedError
 from django.http import HttpResponse
@@ -14,7 +15,7 @@ from django.utils.translation import ngettext
 from anonusers import account, credentials, device_keys, sessions
 from anonusers.errors import CredentialsWrong, UnknownKey, UnknownSession
 from anonusers.login_ids import USERNAME
-from anonusers.models import LoginID, OneTimeToken, Session
+from anonusers.models import DeviceKey, LoginID, OneTimeToken, Session
 from anonusers.pages.promote import EMPTY, FIELD, LABEL, SWITCH, check_password, kind_of, name_of, rules
 from anonusers.pages.visit import THEME, Onward, Sorry, Visit, hosted, see_other
 from anonusers.pages.words import TELLABLE, Problems, ago
@@ -37,6 +38,7 @@ def settings(visit: Visit) -> HttpResponse:
         visit.request.session[THEME] = theme
     end_user = session.end_user
     login_ids = list(end_user.login_ids.order_by("created_at", "pk"))
+    keys = device_keys.list_keys(end_user)
     done = DONE.get(visit.request.GET.get("done", ""))
     return visit.show(
         "settings",
@@ -47,10 +49,10 @@ def settings(visit: Visit) -> HttpResponse:
         removable=len(login_ids) > 1,
         can_add=bool(visit.project.login_ids) and not end_user.is_guest,
         has_password=end_user.user.has_usable_password(),
-        way_back=way_back(session) if end_user.is_guest else "",
+        way_back=way_back(session, keys) if end_user.is_guest else "",
         sessions=[(one, *place_of(one), ago(one.last_used_at)) for one in sessions.list_sessions(end_user)],
         with_key=device_keys.AMR,
-        keys=[(key, ago(key.created_at), ago(key.last_used_at)) for key in device_keys.list_keys(end_user)],
+        keys=[(key, ago(key.created_at), ago(key.last_used_at)) for key in keys],
         since=ago(end_user.created_at),
         done=done() if done else "",
         promote_url=visit.own_page("promote") if end_user.is_guest and visit.project.login_ids else "",
@@ -334,11 +336,11 @@ def user_of(visit: Visit, *, may_be_guest: bool = False) -> Session:
     return session
 
 
-def way_back(session: Session) -> str:
-    """How a guest who is signed out comes back, in a sentence; empty where nothing leads back."""
+def way_back(session: Session, keys: Sequence[DeviceKey]) -> str:
+    """How a guest with these keys who is signed out comes back, in a sentence; empty where nothing leads back."""
     if not session.project.anonymous_users_enabled:
         return ""  # keys and codes are refused
-    if device_keys.list_keys(session.end_user):
+    if keys:
         return _("You can come back to this account on the device that keeps its key.")
     if _has_recovery_code(session):
         return _("You can come back to this account with your recovery code.")

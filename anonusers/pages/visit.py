@@ -20,6 +20,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
 from anonusers import browser, credentials, sessions
+from anonusers.errors import GuestGone
 from anonusers.middleware import content_security_policy
 from anonusers.models import Application, EndUser, Project, Promotion, Session, project_at
 from anonusers.models.projects import LOOPBACK, origin_of
@@ -282,6 +283,17 @@ def _start_again(request: HttpRequest) -> tuple[str, str]:
     return reverse("anonusers:pages:settings"), _("Log in") if session is None else _("Your account")
 
 
+def _view(view: Callable[..., HttpResponse], visit: Visit, **captured: Any) -> HttpResponse:
+    try:
+        return view(visit, **captured)
+    except GuestGone:
+        raise Sorry(
+            _("This account is closed"),
+            _("It was disabled or deleted a moment ago, maybe by yourself in another tab. Nothing was changed here."),
+            status=409,
+        ) from None
+
+
 def hosted(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     """A view that gets a Visit: never cached, safe from other sites, and able to say Sorry."""
 
@@ -300,7 +312,7 @@ def hosted(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
             if visit.flow.sub and visit.flow.application is not None:
                 response = see_other(visit.flow.next)  # done: the way on was lost, or somebody went back
             else:
-                response = view(visit, **captured)
+                response = _view(view, visit, **captured)
         except Onward as onward:
             response = see_other(onward.url)
         except Sorry as sorry:

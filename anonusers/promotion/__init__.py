@@ -8,9 +8,19 @@ from django.utils import timezone
 
 from anonusers import events, onetime
 from anonusers.adapters import get_adapter
-from anonusers.errors import GuestGone, LoginIDTaken, UserDisabled, UserIsRegular
+from anonusers.errors import FlowGone, GuestGone, LoginIDTaken, UserDisabled, UserIsRegular
 from anonusers.login_ids import LoginIDValue
-from anonusers.models import AnonymousIdentity, Application, DeviceKey, EndUser, LoginID, Project, Promotion, Session
+from anonusers.models import (
+    AnonymousIdentity,
+    Application,
+    DeviceKey,
+    EndUser,
+    LoginID,
+    Project,
+    Promotion,
+    Session,
+    lock_end_user,
+)
 from anonusers.promotion.base import Proof
 
 
@@ -104,12 +114,16 @@ def find_login_id(project: Project, login_id: LoginIDValue) -> LoginID | None:
 
 def claim(row: LoginID) -> None:
     """Somebody has read a code at this address. If nobody had before, whoever typed it in need not be its owner:
-    their password, their sessions and their other login IDs go (pre-hijacking)."""
+    their password, their sessions and their other login IDs go (pre-hijacking).
+
+    Raises: FlowGone, where the account was removed since somebody looked.
+    """
     if row.verified_at is not None:
         return
     with transaction.atomic():
         # First, as everybody does who ends sessions: one that a code is being exchanged for must not slip through.
-        EndUser.objects.select_for_update().get(pk=row.end_user_id)
+        if lock_end_user(row.end_user_id) is None:
+            raise FlowGone
         if LoginID.objects.filter(pk=row.pk, verified_at=None).update(verified_at=timezone.now()):
             row.end_user.user.set_unusable_password()
             row.end_user.user.save(update_fields=["password"])

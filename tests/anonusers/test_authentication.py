@@ -213,6 +213,28 @@ def test_a_disabled_user_and_an_inactive_host_user_are_nobody(client, session, t
     assert get(client, token=token).status_code == 401
 
 
+def test_who_was_removed_is_told_when_they_write_and_reads_as_nobody(client, session, token):
+    session.end_user.user.delete()
+    header = {"Authorization": f"Bearer {token}"}
+    for where in ("/who/", "/lazy/"):
+        told = client.post(where, headers=header)
+        assert (told.status_code, told.json()["code"], told["WWW-Authenticate"]) == (401, "guest_gone", "Bearer")
+    assert get(client, "/lazy/", token).json() == {"sub": None}
+    assert get(client, token=token).status_code == 401
+    assert client.post("/lazy/", headers={"Authorization": "Bearer a.b.c"}).status_code == 200
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_where_the_session_is_not_asked_the_view_learns_it_when_it_looks_at_the_user(client, session, token):
+    session.end_user.disabled_at = timezone.now()
+    session.end_user.save()
+    assert "code" not in get(client, token=token).json()
+    session.end_user.user.delete()
+    answer = get(client, token=token)
+    assert (answer.status_code, answer.json()["code"]) == (401, "guest_gone")
+    assert get(client, "/lazy/", token).json() == {"sub": str(session.end_user_id)}
+
+
 def test_a_token_is_good_only_at_its_own_host_and_project(session, token):
     make_project("second", "second.localhost")
     assert get(Client(HTTP_HOST="second.localhost:8000"), token=token).status_code == 401

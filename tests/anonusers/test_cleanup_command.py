@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from django.core.management import CommandError, call_command
 
-from anonusers import cleanup
+from anonusers import cleanup, tasks
 from anonusers.management.commands import anonusers_cleanup as command
 from anonusers.models import CleanupRun, EndUser, OneTimeToken, Session
 from anonusers.sessions import open_session
@@ -208,14 +208,14 @@ def test_an_unusual_share_is_told_on_stderr_until_it_is_confirmed(application, m
 def test_what_stops_one_project_does_not_stop_the_others(application, other, monkeypatch, caplog):
     for one in (application, other):
         old_guest(one)
-    cleaned = command.clean_up
+    cleaned = tasks.clean_up
 
     def breaks(project, **options):
         if project.slug == "annex":
             raise RuntimeError("out of order")
         return cleaned(project, **options)
 
-    monkeypatch.setattr(command, "clean_up", breaks)
+    monkeypatch.setattr(tasks, "clean_up", breaks)
     out, err = exits_with_1()
     assert first_line(out) == ("guestbook: finished after N s", "          1 guests removed\n")
     assert err == ""

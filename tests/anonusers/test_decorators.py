@@ -209,6 +209,16 @@ def test_a_bearer_token_that_is_worthless(client, application):
     assert row_counts() == before
 
 
+def test_a_bearer_token_of_somebody_who_was_removed(client, application):
+    session, token = make_guest(application)
+    session.end_user.user.delete()
+    before = row_counts()
+    answer = client.post("/decorated/", headers={"Authorization": f"Bearer {token}"} | JSON_FIRST)
+    assert (answer.status_code, answer.json()["code"]) == (401, "guest_gone")
+    assert answer["WWW-Authenticate"] == "Bearer"
+    assert row_counts() == before
+
+
 def test_an_application_that_is_not_there(client, application):
     before = row_counts()
     assert refusals(client, "/decorated/unknown/") == (403, "unknown_application", None)

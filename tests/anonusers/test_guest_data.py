@@ -21,7 +21,7 @@ from django.test import override_settings
 
 from anonusers.checks import check_guest_data
 from anonusers.errors import CleanupRefused
-from anonusers.guest_data import plan, problems, relations
+from anonusers.guest_data import Relation, plan, problems, relations
 from anonusers.models import CleanupRun, EndUser, Project
 from example.models import Comment
 from tests.cleaning import all_of, changes, counts, listening, old_guest, run, set_project, snapshot
@@ -257,6 +257,38 @@ def test_a_note_about_something_else_with_the_same_number_keeps_nobody(applicati
     assert different(before) == expected
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize(("says", "outcome"), [("keep", {}), ("delete", {"removed": 1}), ("leave", {"removed": 1})])
+def test_a_generic_relation_may_lead_to_an_end_user(application, declare, says, outcome):
+    declare(shop__Note__about=says)
+    guest, here = old_guest(application), new_guest(application)
+    note, _ = (shop("Note").objects.create(about=one) for one in (guest, here))
+    gone = (all_of(guest) | ({"shop.Note": {note.pk: None}} if says == "delete" else {})) if outcome else {}
+    before = everything()
+    assert counts(run(application.project)) == outcome
+    assert different(before) == gone
+
+
+@pytest.mark.django_db
+def test_a_function_for_a_generic_relation_gets_the_keys_of_users_and_then_subs(application, declare, asked):
+    declare(shop__Note__about=here("keep_who_is_noted"))
+    noted, free = old_guest(application), old_guest(application)
+    shop("Note").objects.create(about=noted)
+    expected, before = all_of(free), everything()
+    assert counts(run(application.project)) == {"removed": 1, "forbidden": 1}
+    assert different(before) == expected
+    both = [noted, free]
+    assert list(map(sorted, asked)) == [sorted(one.user_id for one in both), sorted(one.pk for one in both)]
+
+
+def test_only_a_column_that_takes_a_uuid_leads_to_end_users():
+    text = next(relation for relation in relations() if relation.label == "shop.Note.about")
+    assert [way.of_end_user for way in text.ways()] == [False, True]
+    number = Relation("auth.Group.about", Group, "id", nullable=False, content_type="content_type")
+    assert list(number.ways()) == [number]
+    assert all(list(one.ways()) == [one] for one in relations() if not one.content_type)
+
+
 ASKED: list[list[object]] = []
 
 
@@ -270,6 +302,12 @@ def keep_the_rich(keys):
     """A callback that wants some kept."""
     ASKED.append(list(keys))
     return [basket.user_id for basket in shop("Basket").objects.filter(user__in=keys, text="full")]
+
+
+def keep_who_is_noted(keys):
+    ASKED.append(list(keys))
+    named = set(shop("Note").objects.values_list("object_id", flat=True))
+    return [key for key in keys if str(key) in named]
 
 
 def take_the_seats(keys):
@@ -313,6 +351,29 @@ def test_a_function_answers_with_those_whom_it_wants_kept(application, declare, 
     assert counts(run(application.project)) == {"removed": 1, "forbidden": 1}
     assert different(before) == expected
     assert [sorted(keys) for keys in asked] == [sorted([rich.user_id, poor.user_id])]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("batch", [1, 3, 1000])
+@pytest.mark.parametrize("limit", [1, 2])
+def test_who_is_kept_by_a_function_does_not_stand_in_the_way_of_others(application, declare, asked, batch, limit):
+    """Though more are kept than may go in one run, and they come first each time."""
+    declare(shop__Basket__user=here("keep_the_rich"))
+    guests = sorted((old_guest(application) for _ in range(7)), key=_place)
+    for guest in guests[:5]:
+        shop("Basket").objects.create(user=guest.user, text="full")
+    poor, left = guests[5:], 2
+    while left:
+        report = run(application.project, limit=limit, batch=batch)
+        assert report.counts["removed"] == limit
+        left -= limit
+    assert not EndUser.objects.filter(pk__in=[guest.pk for guest in poor]).exists()
+    assert EndUser.objects.count() == 5
+    assert max(len(keys) for keys in asked) <= limit, "nobody is asked about who may not go in this run"
+
+
+def _place(guest):
+    return guest.user_id if connection.vendor == "postgresql" else guest.pk
 
 
 @pytest.mark.django_db

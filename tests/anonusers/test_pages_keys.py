@@ -4,6 +4,8 @@ import re
 from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from anonusers import credentials, device_keys, events, sessions
@@ -53,6 +55,13 @@ def key(guest):
 @pytest.fixture
 def mobile(project):
     return make_application(project, "mobile", type="native")
+
+
+def test_the_settings_page_reads_the_keys_once(client, key):
+    with CaptureQueriesContext(connection) as queries:
+        page = client.get("/settings")
+    assert "You can come back to this account on the device that keeps its key." in text_of(page)
+    assert sum("anonusers_devicekey" in query["sql"] for query in queries) == 1
 
 
 def path_of(key):

@@ -90,6 +90,17 @@ def test_bots_prefetches_other_sites_and_dead_tokens_are_nobody(client, applicat
     assert row_counts() == before
 
 
+def test_who_was_removed_is_told_and_no_second_identity_is_made_behind_their_back(client, application):
+    session, token = make_guest(application)
+    session.end_user.user.delete()
+    before = row_counts()
+    answer = client.post("/api/", headers={"Authorization": f"Bearer {token}"})
+    assert (answer.status_code, answer["WWW-Authenticate"], answer.cookies) == (401, "Bearer", {})
+    assert answer.json()["code"] == "guest_gone"
+    assert not seen
+    assert row_counts() == before
+
+
 def test_another_site_cannot_write_with_a_guests_cookie(client, application):
     session, client.cookies["anonusers_session"] = make_guest(application, "cookie")
     before, row = row_counts(), state_of(session)

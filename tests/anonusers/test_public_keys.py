@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import time
 from base64 import urlsafe_b64decode
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from anonusers.errors import KeyProofRefused
@@ -274,6 +275,7 @@ def test_a_generated_key_is_read_back(secret):
 @settings(deadline=None)
 @given(st.text(), st.sampled_from(["n", "e", "x", "y"]))
 def test_a_member_that_is_no_number_is_refused(text, name):
+    assume(name != "e" or not re.fullmatch(r"[\w-]{3,}", text, re.ASCII))  # "0001" is a sound exponent
     with pytest.raises(KeyProofRefused):
         parse_public_key(
             rsa_jwk() | {name: text} if name in "ne" else ec_jwk(**{name: text}),

@@ -209,6 +209,24 @@ def test_two_tabs_that_open_at_once_stay_the_same_guest(new_guestbook: Callable[
     assert Session.objects.get().ended_at is None
 
 
+@pytest.mark.parametrize("kind", ["Cookie", "Token"])
+def test_two_tabs_that_post_at_once_are_one_guest(new_guestbook: Callable[..., Guestbook], kind: str) -> None:
+    from playwright.sync_api import expect
+
+    one = new_guestbook()
+    other = new_guestbook(context=one.page.context)
+    for tab in (one, other):
+        tab.choose(kind)
+        tab.field.fill(f"From tab {tab is other}")
+    for tab in (one, other):
+        tab.page.evaluate("() => { setTimeout(() => document.getElementById('post').click(), 300); }")
+    for tab in (one, other):
+        expect(tab.field).to_have_value("")
+    assert Comment.objects.count() == 2
+    assert (EndUser.objects.count(), Session.objects.count()) == (1, 1)
+    assert one.reload().sub == other.reload().sub == str(EndUser.objects.get().pk)
+
+
 def test_switching_the_kind_logs_nobody_out(guestbook: Guestbook) -> None:
     guestbook.post("With a cookie")
     by_cookie = guestbook.sub

@@ -1,7 +1,6 @@
 """`anonusers_cleanup`: remove what became unreachable."""
 
 import json
-import logging
 import sys
 import time
 import uuid
@@ -11,13 +10,13 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
+from django.db import connections
 
-from anonusers.cleanup import Report, clean_up, restore
+from anonusers import tasks
+from anonusers.cleanup import Report, restore
 from anonusers.errors import CleanupRefused
 from anonusers.forecast import forecast
 from anonusers.models import Project
-
-logger = logging.getLogger(__name__)
 
 WORDS = {
     "removed": "guests removed",
@@ -53,22 +52,29 @@ class Command(BaseCommand):
         if options["forecast"]:
             return self._forecast(options)
         while True:
-            outcomes = [self._clean(project, options) for project in self._projects(options["project"])]
+            fine = self._clean(options)
             if not options["every"]:
-                return None if all(outcomes) else sys.exit(1)
+                return None if fine else sys.exit(1)
+            for connection in connections.all(initialized_only=True):
+                if not connection.in_atomic_block:
+                    connection.close()  # the server would do so before we wake, and the next run would fail
             time.sleep(options["every"])
 
-    def _clean(self, project: Project, options: dict[str, Any]) -> bool:
+    def _clean(self, options: dict[str, Any]) -> bool:
         """Whether nobody has to look after it. What stops one project does not stop the others."""
-        try:
-            report = clean_up(project, dry_run=options["dry_run"], limit=options["limit"], confirmed=options["confirm"])
-        except CleanupRefused as error:
-            raise CommandError(error.message) from error
-        except Exception:
-            logger.exception("the clean-up of %s was interrupted", project.slug)
-            return False
-        self._tell(report, as_json=options["json"])
-        return not report.reason
+        fine = True
+        slugs = [project.slug for project in self._projects(options["project"])]
+        wanted = {"dry_run": options["dry_run"], "limit": options["limit"], "confirmed": options["confirm"]}
+        for _, outcome in tasks.outcomes(*slugs, **wanted):
+            match outcome:
+                case Report():
+                    self._tell(outcome, as_json=options["json"])
+                    fine = fine and not outcome.reason
+                case CleanupRefused():
+                    raise CommandError(outcome.message) from outcome
+                case _:
+                    fine = False  # and the log says why
+        return fine
 
     def _projects(self, slug: str | None) -> list[Project]:
         projects = Project.objects.order_by("slug")

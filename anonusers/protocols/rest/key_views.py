@@ -15,7 +15,7 @@ from anonusers.protocols.rest.schema import describe
 from anonusers.protocols.rest.views import NativeView, no_content
 
 TAG = "Device keys"
-SESSION = ("not_signed_in", "unknown_project", "untrusted_origin")
+SESSION = ("guest_gone", "not_signed_in", "unknown_project", "untrusted_origin")
 OPENS_SESSION = (
     "anonymous_users_disabled",
     "application_type_not_allowed",
@@ -97,7 +97,7 @@ class KeysView(NativeView):
         name="listKeys",
         tag=TAG,
         answers={200: (shapes.KeysOutput, "The keys that lead to this user. A guest has one at most.")},
-        errors=("not_signed_in",),
+        errors=("guest_gone", "not_signed_in"),
     )
     def get(self, request: Request) -> HttpResponse:
         """List my keys.
@@ -112,7 +112,7 @@ class KeysView(NativeView):
         tag=TAG,
         request=shapes.SignedRequestInput,
         answers={201: (shapes.KeyOutput, "The key leads to this guest now.")},
-        errors=(*SESSION, "guest_gone", "key_exists", "key_proof_refused", "key_taken", "user_is_regular"),
+        errors=(*SESSION, "key_exists", "key_proof_refused", "key_taken", "user_is_regular"),
     )
     def post(self, request: Request) -> HttpResponse:
         """Add a key.
@@ -152,7 +152,7 @@ class RecoveryCodeView(NativeView):
         tag=TAG,
         request=shapes.LogoutInput,
         answers={201: (shapes.RecoveryCodeOutput, "The code. The one before, if there was any, is worthless now.")},
-        errors=(*SESSION, "guest_gone", "user_is_regular"),
+        errors=(*SESSION, "user_is_regular"),
     )
     def post(self, request: Request) -> HttpResponse:
         """Get a recovery code.

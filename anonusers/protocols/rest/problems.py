@@ -37,7 +37,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "code_expired": (400, "Code expired"),
     "code_not_sent": (503, "Code not sent"),
     "flow_gone": (404, "No such step"),
-    "guest_gone": (403, "Guest disabled"),
+    "guest_gone": (401, "Account gone"),
     "user_disabled": (403, "Account disabled"),
     "credentials_wrong": (401, "Wrong credentials"),
     "busy": (503, "Busy"),

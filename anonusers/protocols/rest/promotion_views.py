@@ -18,7 +18,7 @@ from anonusers.protocols.rest.views import NativeView, no_content
 
 TAG = "Keep the account"
 PENDING = (shapes.PromotionOutput, "A code is on its way. Nothing has changed yet.")
-SESSION = ("not_signed_in", "unknown_project", "untrusted_origin")
+SESSION = ("guest_gone", "not_signed_in", "unknown_project", "untrusted_origin")
 BEGIN = (
     *SESSION,
     "busy",
@@ -85,7 +85,7 @@ class PromoteView(PromotionView):
             200: (shapes.SignedInOutput, "A regular user with the same `sub`, and a new session of the same kind."),
             202: PENDING,
         },
-        errors=(*BEGIN, "dpop_proof_refused", "guest_gone", "login_id_taken"),
+        errors=(*BEGIN, "dpop_proof_refused", "login_id_taken"),
     )
     def post(self, request: Request) -> HttpResponse:
         """Keep the account, with a password.
@@ -128,7 +128,6 @@ class VerifyView(PromotionView):
             "code_wrong",
             "dpop_proof_refused",
             "flow_gone",
-            "guest_gone",
             "login_id_taken",
             "user_disabled",
             "user_is_regular",
@@ -155,7 +154,7 @@ class PendingView(NativeView):
         name="getPromotion",
         tag=TAG,
         answers={200: (shapes.PromotionOutput, "A code was sent and has not been entered.")},
-        errors=("flow_gone", "not_signed_in"),
+        errors=("flow_gone", "guest_gone", "not_signed_in"),
         parameters=HANDLE,
     )
     def get(self, request: Request, handle: str) -> HttpResponse:

@@ -21,7 +21,11 @@ from anonusers.protocols.rest.schema import document
 from anonusers.protocols.rest.views import NativeView
 
 BUDGETS = (
+    "BOT_CHECK_PER_IP",
     "SIGNUP_PER_IP",
+    "SIGNUP_PER_APPLICATION",
+    "SIGNUP_PER_PROJECT_DAY",
+    "SIGNUP_PER_PROJECT",
     "CHALLENGES_PER_IP",
     "KEY_LOGIN_PER_IP",
     "LOGIN_PER_IP",

@@ -8,7 +8,7 @@ from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 
 from anonusers import credentials, sessions
-from anonusers.errors import AnonUsersError, ApplicationTypeNotAllowed, NotSignedIn
+from anonusers.errors import AnonUsersError, ApplicationTypeNotAllowed, GuestGone, NotSignedIn
 from anonusers.idempotency import IdempotencyKey
 from anonusers.models import Application, Session
 from anonusers.promotion import Promoted
@@ -52,15 +52,21 @@ class NativeView(ProtocolView):
     def demand_session(self) -> Session:
         """The session of this request. What changes something on the strength of a cookie must come from our pages.
 
-        Raises: NotSignedIn; UntrustedOrigin; UnknownProject.
+        Raises: NotSignedIn; GuestGone; UntrustedOrigin; UnknownProject.
         """
-        session = self.session(cookie=False)
+        session = None
+        nobody: AnonUsersError = NotSignedIn()
+        try:
+            session = credentials.bearer_session(self.http_request, say_gone=True)
+        except GuestGone as gone:
+            nobody = gone
         if session is None and credentials.cookie_name(self.http_request) in self.http_request.COOKIES:
             if self.request.method not in ("GET", "HEAD"):
                 self.demand_trusted_origin()  # before the look-up, which notes that the session is in use
             session = self.session(bearer=False)
         if session is None:
-            raise NotSignedIn
+            raise nobody
+        self.project = session.project
         return session
 
     def dpop_jkt_for(self, application: Application | None, kind: str) -> str:
@@ -190,7 +196,7 @@ class UserInfoView(NativeView):
     @describe(
         name="getUserInfo",
         answers={200: (shapes.UserInfoOutput, "The user and the session of this request.")},
-        errors=("not_signed_in",),
+        errors=("guest_gone", "not_signed_in"),
     )
     def get(self, request: Request) -> HttpResponse:
         """Who am I?
@@ -231,7 +237,7 @@ class SessionsView(NativeView):
     @describe(
         name="listSessions",
         answers={200: (shapes.SessionsOutput, "The live sessions.")},
-        errors=("not_signed_in",),
+        errors=("guest_gone", "not_signed_in"),
     )
     def get(self, request: Request) -> HttpResponse:
         """List my sessions.
@@ -247,7 +253,7 @@ class SessionView(NativeView):
     @describe(
         name="endSession",
         answers={204: (None, "The session has ended. If it was this cookie's own, the cookie is cleared.")},
-        errors=("not_signed_in", "unknown_project", "unknown_session", "untrusted_origin"),
+        errors=("guest_gone", "not_signed_in", "unknown_project", "unknown_session", "untrusted_origin"),
         parameters={"session_id": "The `id` of a session as it is listed."},
     )
     def delete(self, request: Request, session_id: uuid.UUID) -> HttpResponse:
@@ -268,7 +274,7 @@ class LogoutView(NativeView):
         name="logOut",
         request=shapes.LogoutInput,
         answers={204: (None, "The session has ended. A cookie is cleared.")},
-        errors=("not_signed_in", "unknown_project", "untrusted_origin"),
+        errors=("guest_gone", "not_signed_in", "unknown_project", "untrusted_origin"),
     )
     def post(self, request: Request) -> HttpResponse:
         """Log out.

@@ -12,7 +12,10 @@ const config = { clientID: "", endpoint: "", solve: null };
 let current = null; // the promise that everybody on this page shares
 let key = null; // Idempotency-Key of a sign-up whose answer never came
 
-/** What the server refused: `code` is stable (anonymous_users_disabled, rate_limited …), `status` 0 is no answer. */
+/**
+ * What the server refused: `code` is stable (anonymous_users_disabled, rate_limited …), `status` 0 is no answer. On
+ * `guest_gone` the account was deleted: `forgetGuest()`, and the next write signs up afresh, as fetchAsGuest does itself.
+ */
 export class GuestError extends Error {
   constructor(status, { code = "error", detail = "", challenge = null } = {}, retryAfter = 0) {
     super(detail || code);
@@ -51,7 +54,10 @@ export function ensureGuest(options) {
   return current;
 }
 
-/** `fetch`, as somebody: an unsafe method signs up first. A session that has died meanwhile is replaced once. */
+/**
+ * `fetch`, as somebody: an unsafe method signs up first. A session that has died meanwhile, or whose guest is gone (401,
+ * also with the code `guest_gone`), is replaced once.
+ */
 export async function fetchAsGuest(url, options = {}) {
   const request = new Request(url, options);
   if (SAFE.has(request.method)) return fetch(request);

@@ -97,9 +97,27 @@ async function accessToken() {
   return navigator.locks ? navigator.locks.request("guestbook-refresh", renew) : renew();
 }
 
+const newKey = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+
+/**
+ * One tab at a time, and the others become the same guest: they repeat the request under the same key, and get its
+ * answer. What a tab writes into localStorage reaches them a moment too late; the name of a lock is there at once.
+ */
 async function signUp() {
+  if (!navigator.locks) return signUpNow();
+  const name = `guestbook-signup-${state.kind}`;
+  return navigator.locks.request(name, async () => {
+    const { held } = await navigator.locks.query();
+    const told = held.find((lock) => lock.name.startsWith(`${name} `));
+    state.signupKey = told ? told.name.split(" ")[1] : state.signupKey ?? newKey();
+    if (!told) navigator.locks.request(`${name} ${state.signupKey}`, () => new Promise((done) => { setTimeout(done, 5000); }));
+    await signUpNow();
+  });
+}
+
+async function signUpNow() {
   // The same key goes with a repeated attempt: an answer lost on the way must not leave a second guest behind.
-  state.signupKey ??= [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  state.signupKey ??= newKey();
   const body = { client_id: CLIENT[state.kind], kind: state.kind };
   const refreshToken = state.kind === "token" && store.get(KEY.refresh);
   if (refreshToken) body.refresh_token = refreshToken;
@@ -110,9 +128,10 @@ async function signUp() {
     store.set(KEY.known + state.kind, "1");
   } catch (problem) {
     if (problem.status) state.signupKey = null;
-    if (problem.code !== "invalid_token" || !refreshToken) throw problem;
-    store.drop(KEY.refresh); // it died since we looked: begin anew
-    await signUp();
+    const died = problem.code === "invalid_token" && refreshToken; // since we looked
+    if (!died && problem.code !== "idempotency_key_spent") throw problem;
+    if (died) store.drop(KEY.refresh);
+    await signUpNow(); // begin anew, under a new key
   }
 }
 

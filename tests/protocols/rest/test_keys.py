@@ -212,7 +212,7 @@ def test_a_guest_who_is_disabled_meanwhile_gets_no_key(guest, phone, refused, mo
         return lock(end_user_id)
 
     monkeypatch.setattr(device_keys, "lock_end_user", disable)
-    assert refused(add(phone, guest), 403, "guest_gone")
+    assert refused(add(phone, guest), 401, "guest_gone")
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", KEYS), ("POST", KEYS), ("DELETE", KEY)])

@@ -449,7 +449,9 @@ def test_a_guest_who_is_gone_between_the_steps_is_not_signed_in(person, gone):
         EndUser.objects.all().delete()
     else:
         Session.objects.update(ended_at=timezone.now())
-    assert is_problem(person.verify(code), 401, "not_signed_in")
+    assert is_problem(
+        person.verify(code), 401, "guest_gone" if gone == "deleted" and person.kind == "token" else "not_signed_in"
+    )
     assert LoginID.objects.count() == 0
 
 

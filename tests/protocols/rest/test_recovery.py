@@ -120,7 +120,7 @@ def test_a_guest_who_is_disabled_meanwhile_gets_no_code(known, refused, monkeypa
         return locked
 
     monkeypatch.setattr(device_keys, "lock_end_user", disabled)
-    assert refused(lambda: ask(known), 403, "guest_gone")
+    assert refused(lambda: ask(known), 401, "guest_gone")
 
 
 def test_no_foreign_page_gets_a_code_by_cookie(api, cookie_guest, refused):

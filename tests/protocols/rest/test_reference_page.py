@@ -11,10 +11,11 @@ from django.contrib.staticfiles import finders
 from jsonschema import Draft202012Validator
 
 from anonusers import limits
+from anonusers.conf import Conf
 from anonusers.login import begin_code_login
 from anonusers.middleware import CONTENT_SECURITY_POLICY
 from anonusers.models import LoginID
-from anonusers.protocols.rest import examples
+from anonusers.protocols.rest import examples, reference
 from anonusers.protocols.rest.problems import PROBLEMS
 from anonusers.protocols.rest.reference import cached_document
 from tests.conftest import ORIGIN, make_application
@@ -229,6 +230,22 @@ def test_the_examples_name_the_origin_of_the_request():
 def test_the_page_tells_the_limit_that_is_set(settings, budget, words):
     settings.ANONUSERS_SIGNUP_PER_IP = budget
     assert words in Api().get(URL).content.decode()
+
+
+OF_API = sorted(
+    name
+    for name, value in vars(Conf).items()
+    if re.fullmatch(r"off|\d+/[smhd]", str(value)) and not name.startswith("PORTAL_")
+)
+
+
+@pytest.mark.parametrize("name", OF_API)
+def test_the_page_tells_every_budget_that_is_set_and_none_that_is_off(settings, name):
+    assert set(OF_API) == set(reference.BUDGETS)
+    setattr(settings, f"ANONUSERS_{name}", "7654321/h")
+    assert Api().get(URL).content.decode().count("7654321 per hour") == 1
+    setattr(settings, f"ANONUSERS_{name}", "off")
+    assert "None" not in Page(Api().get(URL).content.decode()).text.split("Rate limits")[-1].split("429")[0]
 
 
 def test_json_is_marked_up_without_losing_or_trusting_anything():

@@ -139,9 +139,9 @@ def test_a_session_without_application_has_no_client_id(api, guest):
     assert api.userinfo().json()["session"]["client_id"] is None
 
 
-def test_a_user_that_was_deleted_is_nobody(api, guest):
+def test_a_user_that_was_deleted_is_gone(api, guest):
     get_user_model().objects.all().delete()
-    assert is_problem(api.userinfo(bearer=guest["access_token"]), 401, "not_signed_in")
+    assert is_problem(api.userinfo(bearer=guest["access_token"]), 401, "guest_gone")
 
 
 # --- the list -------------------------------------------------------------------------------------

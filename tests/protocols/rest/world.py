@@ -162,7 +162,10 @@ class World:
         OneTimeToken.objects.update(used_at=timezone.now())
 
     def guest_gone(self):
-        """Somebody disables the guest after we have looked."""
+        """Somebody removes the guest: before the request, or after its session was found."""
+        if self.operation not in ("promote", "verifyPromotion", "addKey", "removeKey", "getRecoveryCode"):
+            self.session.end_user.user.delete()
+            return
         look = flow._demand_guest
 
         def then_disable(end_user):

@@ -1,0 +1,78 @@
+"""The clean-up on schedule: one function that any scheduler can call, and the same as a task where Django has tasks."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from anonusers import metrics
+from anonusers.cleanup import Report, clean_up
+from anonusers.errors import CleanupRefused
+from anonusers.models import Project
+
+logger = logging.getLogger(__name__)
+
+FAILED, UNKNOWN = "failed", "unknown"
+
+
+def clean_up_projects(*slugs: str) -> dict[str, Any]:
+    """Clean up these projects, all without a name, one after the other. What stops one does not stop the others.
+
+    Returns plain values for a scheduler to keep: `{"ok": …, "projects": {slug: {"state", "reason", "removed",
+    "quarantined"}}}`. `state` is `finished`, `stopped` (an unusual share of all guests would go), `refused` (it is not
+    declared what becomes of the host's data), `failed` (the log says why) or `unknown` (no such project); `ok` is
+    whether all have finished. It raises nothing of that, so that a scheduler which retries what raises does not.
+    """
+    told = {slug: _told(UNKNOWN, "there is no such project") for slug in slugs}
+    told |= {slug: _summary(outcome) for slug, outcome in outcomes(*slugs)}
+    return {"ok": all(one["state"] == "finished" for one in told.values()), "projects": told}
+
+
+def outcomes(*slugs: str, **options: Any) -> Iterator[tuple[str, Report | Exception]]:
+    """What became of each project, when it is done: a report, or what has stopped it, which is logged and counted by
+    now. `options` are those of `clean_up`."""
+    projects = Project.objects.order_by("slug")
+    for project in list(projects.filter(slug__in=slugs) if slugs else projects):
+        outcome: Report | Exception
+        try:
+            outcome = clean_up(project, **options)
+        except CleanupRefused as refused:
+            logger.error("clean-up of %s refused: %s", project.slug, refused.message)
+            outcome = refused
+        except Exception as error:
+            logger.exception("the clean-up of %s was interrupted", project.slug)
+            outcome = error
+        if not options.get("dry_run"):
+            _count(project.slug, outcome)
+        yield project.slug, outcome
+
+
+def _count(slug: str, outcome: Report | Exception) -> None:
+    summary = _summary(outcome)
+    metrics.count("anonusers_cleanup_runs_total", slug, summary["state"])
+    metrics.count("anonusers_cleanup_removed_total", slug, amount=summary["removed"])
+
+
+def _summary(outcome: Report | Exception) -> dict[str, Any]:
+    match outcome:
+        case Report():
+            removed, aside = (outcome.counts.get(name, 0) for name in ("removed", "quarantined"))
+            return _told(str(outcome.state), outcome.reason, removed, aside)
+        case CleanupRefused():
+            return _told("refused", outcome.message)
+    return _told(FAILED, type(outcome).__name__)  # its text may hold anything
+
+
+def _told(state: str, reason: str, removed: int = 0, quarantined: int = 0) -> dict[str, Any]:
+    return {"state": state, "reason": reason, "removed": removed, "quarantined": quarantined}
+
+
+try:
+    from django.tasks import task
+except ImportError:  # Django 5
+    pass
+else:
+
+    @task
+    def clean_up_task(*slugs: str) -> dict[str, Any]:
+        """`clean_up_task.enqueue()`, or with the slugs of some projects."""
+        return clean_up_projects(*slugs)
