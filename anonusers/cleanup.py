@@ -7,30 +7,22 @@ its own that looks again with the rows locked, so a run can be killed and starte
 import logging
 import time
 import uuid
-from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db import OperationalError, connections, router, transaction
-from django.db.models import Max, Q, QuerySet
-from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from anonusers import events
+from anonusers import events, leftovers, statistics
+from anonusers.cleanup_run import Run
 from anonusers.errors import CleanupRefused
-from anonusers.forecast import Forecast, forecast
-from anonusers.guest_data import Person, Plan, plan, problems
+from anonusers.forecast import forecast
+from anonusers.guest_data import Person, plan, problems
 from anonusers.models import (
-    AnonymousIdentity,
     CleanupRun,
-    DeviceKey,
     EndUser,
-    OneTimeToken,
     Project,
-    RateWindow,
-    Session,
 )
 from anonusers.reach import (
     Window,
@@ -38,11 +30,9 @@ from anonusers.reach import (
     guests_in,
     hold,
     is_postgres,
-    live_sessions,
     people_windows,
     standings,
     wait_at_most,
-    windows,
     without_guarded,
 )
 from anonusers.removal import remove
@@ -54,52 +44,12 @@ PAUSE = 0.05
 """Seconds between two batches: they cost little speed, and leave the database to those who are there."""
 WAIT, WAIT_AGAIN = 1.0, 0.1
 """Seconds for a row that somebody holds (PostgreSQL); and for those who are left after that."""
-HEARD = timedelta(seconds=1)
-"""A run says so often that it is alive."""
 SAMPLES = 10
 FEW = 1000
 """So many removals are never unusual, whatever their share."""
 SILENCE = timedelta(minutes=10)
 """A run that was not heard of for so long has died."""
-SECRETS_KEPT = timedelta(days=1)
-"""A one-time secret that has expired is of use for a while: its second use is told from a guess."""
 RUNS_KEPT = timedelta(days=365)
-
-
-@dataclass
-class Run:
-    """One clean-up of one project, on its way."""
-
-    project: Project
-    now: datetime
-    plan: Plan
-    limit: int
-    batch: int
-    pause: float
-    row: CleanupRun | None = None
-    counts: Counter[str] = field(default_factory=Counter)
-    samples: list[str] = field(default_factory=list)
-    forecast: list[Forecast] = field(default_factory=list)
-    leaving: set[uuid.UUID] = field(default_factory=set)  # in a dry run: whose sessions and secrets go with them
-    told_at: datetime | None = None
-
-    def ago(self, days: int) -> datetime:
-        return self.now - timedelta(days=days)
-
-    def breathe(self) -> None:
-        """Between two batches."""
-        now = timezone.now()
-        if self.row is not None and (self.told_at is None or now - self.told_at >= HEARD):
-            CleanupRun.objects.filter(pk=self.row.pk).update(seen_at=now, report=self.report())
-            self.told_at = now
-        time.sleep(self.pause)
-
-    def report(self) -> dict[str, Any]:
-        return {
-            "counts": dict(sorted(self.counts.items())),
-            "samples": self.samples,
-            "forecast": [asdict(one) for one in self.forecast],
-        }
 
 
 @dataclass(frozen=True)
@@ -143,6 +93,7 @@ def clean_up(
         _note_the_dead(project)
         run.row = CleanupRun.objects.create(project=project, started_at=run.now, seen_at=timezone.now())
         try:
+            statistics.roll_up(project, now=run.now)  # whoever goes stays counted
             for name, (_, act) in POLICIES.items():
                 if not (reason and name == "guests"):
                     act(run)
@@ -306,107 +257,14 @@ def _count_guests(run: Run) -> None:
         run.leaving |= {person.id for person in due}
 
 
-def _everybody(run: Run) -> QuerySet[EndUser]:
-    return EndUser.objects.filter(project=run.project)
-
-
-def _windows(run: Run, queryset: QuerySet[Any], *, breathe: bool = True) -> Iterator[tuple[Any, Any]]:
-    """The windows of a policy; the run pauses after each one in which something was done."""
-    before = run.counts.total()
-    for window in windows(queryset, run.batch):
-        yield window
-        if breathe and run.counts.total() != before:
-            before = run.counts.total()
-            run.breathe()
-
-
-# --- what is left of sessions, secrets and keys ---------------------------------------------------
-
-
-def _old_sessions(run: Run, window: Window) -> list[uuid.UUID]:
-    """Over for longer than their history is wanted. The last one of a guest stays: it says when they were here."""
-    since = run.ago(run.project.session_history_days)
-    theirs = Session.objects.filter(project=run.project, end_user__gte=window[0], end_user__lte=window[1])
-    over = Q(ended_at__lt=since) | (Q(ended_at=None) & ~live_sessions(run.project, since))
-    found = list(theirs.filter(over).values_list("pk", "end_user_id", "last_used_at"))
-    if not found:
-        return []
-    guests = set(AnonymousIdentity.objects.filter(pk__gte=window[0], pk__lte=window[1]).values_list("pk", flat=True))
-    last = dict(theirs.values_list("end_user_id").annotate(last=Max("last_used_at")))
-    return [pk for pk, user, used in found if user not in run.leaving and (user not in guests or used < last[user])]
-
-
-def _count_sessions(run: Run) -> None:
-    for window in _windows(run, _everybody(run), breathe=False):
-        run.counts["sessions"] += len(_old_sessions(run, window))
-
-
-def _drop_sessions(run: Run) -> None:
-    for window in _windows(run, _everybody(run)):
-        if found := _old_sessions(run, window):
-            run.counts["sessions"] += int(Session.objects.filter(pk__in=found)._raw_delete(_alias()))
-
-
-def _old_secrets(run: Run) -> QuerySet[OneTimeToken]:
-    return OneTimeToken.objects.filter(project=run.project, expires_at__lt=run.now - SECRETS_KEPT)
-
-
-def _count_secrets(run: Run) -> None:
-    owners = _old_secrets(run).values_list("end_user_id", flat=True).iterator()
-    run.counts["secrets"] += sum(owner not in run.leaving for owner in owners)
-
-
-def _drop_secrets(run: Run) -> None:
-    for window in _windows(run, _old_secrets(run)):
-        run.counts["secrets"] += _drop(_old_secrets(run).filter(pk__range=window))
-
-
-def _old_keys(run: Run) -> QuerySet[DeviceKey]:
-    if not run.project.retired_key_days:
-        return DeviceKey.objects.none()
-    retired = DeviceKey.objects.filter(project=run.project, end_user=None)
-    over = Coalesce("retired_at", "last_used_at")
-    return retired.alias(over=over).filter(over__lt=run.ago(run.project.retired_key_days))
-
-
-def _drop_keys(run: Run) -> None:
-    for window in _windows(run, _old_keys(run)):
-        run.counts["keys"] += _drop(_old_keys(run).filter(pk__range=window))
-
-
-def _drop(queryset: QuerySet[Any]) -> int:
-    found = list(queryset.values_list("pk", flat=True))
-    return int(queryset.model.objects.filter(pk__in=found)._raw_delete(_alias())) if found else 0
-
-
-def _alias() -> str:
-    return router.db_for_write(EndUser)
-
-
-def _count_keys(run: Run) -> None:
-    run.counts["keys"] += _old_keys(run).count()
-
-
-def _over_windows(run: Run) -> QuerySet[RateWindow]:
-    return RateWindow.objects.filter(ends_at__lte=run.now)
-
-
-def _count_windows(run: Run) -> None:
-    run.counts["windows"] += _over_windows(run).count()
-
-
-def _drop_windows(run: Run) -> None:
-    for window in _windows(run, _over_windows(run)):
-        run.counts["windows"] += _drop(_over_windows(run).filter(pk__range=window))
-
-
 Policy = tuple[Callable[[Run], None], Callable[[Run], None]]
 
 POLICIES: dict[str, Policy] = {
     "guests": (_count_guests, _clean_guests),
-    "sessions": (_count_sessions, _drop_sessions),
-    "secrets": (_count_secrets, _drop_secrets),
-    "keys": (_count_keys, _drop_keys),
-    "windows": (_count_windows, _drop_windows),
+    "sessions": (leftovers.count_sessions, leftovers.drop_sessions),
+    "secrets": (leftovers.count_secrets, leftovers.drop_secrets),
+    "keys": (leftovers.count_keys, leftovers.drop_keys),
+    "windows": (leftovers.count_windows, leftovers.drop_windows),
+    "days": (leftovers.count_days, leftovers.drop_days),
 }
 """What is cleaned: how a dry run counts it, and what a run does."""

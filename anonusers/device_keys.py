@@ -244,16 +244,20 @@ def issue_recovery_code(*, session: Session) -> RecoveryCode:
     Raises: NotSignedIn, UserIsRegular, GuestGone.
     """
     with transaction.atomic():
-        guest = _lock_guest_of(session)
-        before = OneTimeToken.objects.filter(end_user=guest, purpose=Purpose.RECOVERY_CODE, used_at=None)
-        before.update(used_at=timezone.now())
-        issued = onetime.issue(
-            Purpose.RECOVERY_CODE,
-            project=session.project,
-            end_user=guest,
-            alphabet=onetime.CROCKFORD,
-            length=RECOVERY_CODE_LENGTH,
-        )
+        return new_recovery_code(_lock_guest_of(session), session.project)
+
+
+def new_recovery_code(guest: EndUser, project: Project) -> RecoveryCode:
+    """In the caller's transaction, which has made the guest's row, or locked it."""
+    before = OneTimeToken.objects.filter(end_user=guest, purpose=Purpose.RECOVERY_CODE, used_at=None)
+    before.update(used_at=timezone.now())
+    issued = onetime.issue(
+        Purpose.RECOVERY_CODE,
+        project=project,
+        end_user=guest,
+        alphabet=onetime.CROCKFORD,
+        length=RECOVERY_CODE_LENGTH,
+    )
     groups = (issued.secret[start : start + 4] for start in range(0, RECOVERY_CODE_LENGTH, 4))
     return RecoveryCode("-".join(groups), issued.expires_at)
 

@@ -7,6 +7,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from django.db.models import Q
 
+from anonusers import audit, statistics
 from anonusers.adapters import get_adapter
 from anonusers.errors import CleanupRefused, ErasureForbidden
 from anonusers.guest_data import Person, Plan, Relation, plan
@@ -77,6 +78,8 @@ def _told(counts: Counter[str]) -> dict[str, int]:
 def _erase(person: Person, locked: EndUser, rules: Plan, *, is_emptied: bool) -> None:
     # The tombstone goes, too: a public key is somebody's.
     DeviceKey.objects.filter(end_user=person.id).delete()
+    statistics.count_out(locked.project, [person.id])
+    audit.forget(person.id)
     user = locked.user
     if not remove([person], rules, reason="erasure", keep_users=is_emptied):
         raise ErasureForbidden

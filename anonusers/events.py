@@ -1,4 +1,4 @@
-"""What happened, told to the host application after commit.
+"""What happened, told to the host application after commit, and to the audit log where it concerns an account's safety.
 
 Receivers get `event`, an `Event`. One that raises is logged and stops nobody else.
 """
@@ -14,6 +14,7 @@ from django.dispatch import Signal
 from django.utils import timezone
 
 from anonusers import metrics
+from anonusers.audit import record
 from anonusers.models import EndUser, Session
 
 user_created = Signal()
@@ -30,7 +31,7 @@ user_device_key_removed = Signal()
 user_expired = Signal()
 """A guest whom nothing leads back to was set aside, to be removed days later; `event.end_user` has an `id` only."""
 user_deleted = Signal()
-"""A person was removed; `event.end_user` has an `id` only, `details["reason"]` is `cleanup` or `erasure`."""
+"""A person was removed; `event.end_user` has an `id` only, `details["reason"]` is `cleanup`, `erasure` or `project`."""
 user_signed_out = Signal()
 """A session was ended by its user, by a token revocation, or because an old token or code came back."""
 
@@ -44,6 +45,15 @@ SIGNALS = {
     "user.deleted": user_deleted,
     "user.signed_out": user_signed_out,
 }
+
+
+AUDITED = {
+    "user.anonymous.promoted": "users",
+    "user.device_key.added": "security",
+    "user.device_key.removed": "security",
+}
+"""What the audit log keeps of everybody, by category. What is as frequent as sign-ups and log-ins is not in it."""
+REPLAYS = ("refresh_token_reused", "authorization_code_reused")
 
 
 @dataclass(frozen=True)
@@ -77,12 +87,25 @@ are counted by the run that makes them (tasks.py)."""
 
 
 def emit(event: Event) -> None:
-    """Send the event's signal, and count it, once the transaction is committed; at once outside of one."""
+    """Send the event's signal, and count it, once the transaction is committed; at once outside of one. What the audit
+    log keeps is written in the transaction."""
+    _audit(event)
     signal = SIGNALS[event.type]
     if signal.receivers:
         transaction.on_commit(lambda: _send(signal, event))
     if metrics.INSTALLED and event.type in COUNTED:
         transaction.on_commit(lambda: metrics.count(*COUNTED[event.type](event)), robust=True)
+
+
+def _audit(event: Event) -> None:
+    category, type = AUDITED.get(event.type), event.type
+    if event.details.get("reason") in REPLAYS:
+        # Somebody else may have had the token: what an operator looks for when an account was taken over.
+        category, type = "security", f"session.{event.details['reason']}"
+    if category:
+        person, session = event.end_user, event.session
+        target = f"session:{session.pk}" if session else ""
+        record(category, type, project=person.project_id, end_user_id=person.pk, target=target, changes=event.details)
 
 
 def _send(signal: Signal, event: Event) -> None:

@@ -21,8 +21,9 @@ WORDS = (KEEP, DELETE, SET_NULL, LEAVE)
 KNOWN = {
     "admin.LogEntry.user": KEEP,
     "authtoken.Token.user": DELETE,
+    "portal.Membership.user": KEEP,
 }
-"""Of Django and Django REST Framework; the host's declarations go before."""
+"""Of Django, Django REST Framework and our portal; the host's declarations go before."""
 
 Callback = Callable[[list[Any]], Iterable[Any] | None]
 """A function of the host: gets the keys of guests who are about to go, does what it has to, and answers with those whom

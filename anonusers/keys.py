@@ -3,11 +3,13 @@
 import time
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from django.db import transaction
 from django.db.models import F, Max
 from django.utils import timezone
 
+from anonusers import audit
 from anonusers.models import Application, Project, SigningKey
 from anonusers.sealing import seal, unseal
 from anonusers.tokens import KeyRing, generate_key, parse_key
@@ -39,7 +41,7 @@ def create_keys(project: Project) -> None:
 
 
 def rotate_keys(
-    project: Project, *, algorithms: tuple[str, ...] = ROTATED_BY_DEFAULT, at_once: bool = False
+    project: Project, *, algorithms: tuple[str, ...] = ROTATED_BY_DEFAULT, at_once: bool = False, actor: Any = None
 ) -> list[SigningKey]:
     """New keys sign from now on. The old ones verify, and stay in the JWKS, until no token of theirs can live.
 
@@ -59,7 +61,10 @@ def rotate_keys(
             # An opaque token's and an ID token's life are not longer than that; an hour for clocks and caches.
             overlap = timedelta(seconds=(longest or 0) + 3600)
             project.signing_keys.filter(retired_at__lt=timezone.now() - overlap).delete()
-        return _add(project, algorithms)
+        added = _add(project, algorithms)
+        facts = {"new": [f"{key.algorithm} {key.kid}" for key in added], "at_once": at_once}
+        audit.record(audit.Category.SECURITY, "keys.rotated", project=project, actor=actor, changes=facts)
+        return added
 
 
 def _add(project: Project, algorithms: "list[SigningKey.Algorithm] | tuple[str, ...]") -> list[SigningKey]:

@@ -7,9 +7,10 @@ there are stands in `project_keys`.
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from dataclasses import field as attribute
 from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
@@ -59,6 +60,9 @@ class Change:
     old: Any
     new: Any
     note: str = ""
+    client_id: str | None = attribute(default=None, compare=False)  # the application's; None: the project's own
+    column: str = attribute(default="", compare=False)  # the model's field; empty: the whole application
+    sessions: int = attribute(default=0, compare=False)  # that go with an application
 
     def __str__(self) -> str:
         if self.new is None:
@@ -89,9 +93,18 @@ def read_project_file(path: str | PathLike[str]) -> ProjectFile:
     """
     try:
         content = Path(path).read_bytes()
-        document = tomllib.loads(content.decode("utf-8-sig"))
     except OSError as error:
         raise InvalidProjectFile(f"{path}: The file cannot be read: {error.strerror}.") from error
+    return parse_project_file(content, str(path))
+
+
+def parse_project_file(content: bytes, path: str) -> ProjectFile:
+    """The same from a file's bytes; `path` is what errors call it.
+
+    Raises: InvalidProjectFile
+    """
+    try:
+        document = tomllib.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise InvalidProjectFile(f"{path}: The file is not TOML in UTF-8: {error}.") from error
 
@@ -107,7 +120,7 @@ def read_project_file(path: str | PathLike[str]) -> ProjectFile:
             if application["client_id"] in applications:
                 raise ValidationError({f"applications[{index}].client_id": "Another application has it already."})
         applications[application["client_id"]] = application
-    return ProjectFile(str(path), hashlib.sha256(content).hexdigest(), project, tuple(applications.values()))
+    return ProjectFile(path, hashlib.sha256(content).hexdigest(), project, tuple(applications.values()))
 
 
 @contextmanager
@@ -225,8 +238,8 @@ def _toml(value: object) -> str:
 # Comparing and applying
 
 
-def difference(project_file: ProjectFile) -> list[Change]:
-    """What applying the file would change in the database. Writes nothing.
+def difference(project_file: ProjectFile, *, sessions_up_to: int | None = None) -> list[Change]:
+    """What applying the file would change in the database. Writes nothing. Counts no more sessions than told.
 
     Raises: InvalidProjectFile when it could not be applied.
     """
@@ -237,19 +250,38 @@ def difference(project_file: ProjectFile) -> list[Change]:
             reason = f"{_toml(domain.domain)} belongs to the project {_toml(domain.project.slug)}."
             raise InvalidProjectFile(f"{project_file.path}: project.domains: {reason}")
 
-    old = _values(project, PROJECT) if project else None
-    changes = _changes(names_of(PROJECT), old, project_file.project)
     rows = {row.client_id: row for row in project.applications.all()} if project else {}
+    applications = {client_id: _values(row, APPLICATION) for client_id, row in rows.items()}
+    changes = _compare(_values(project, PROJECT) if project else None, applications, project_file)
+    return [
+        _with_sessions(change, rows[change.client_id], sessions_up_to)
+        if change.new is None and change.client_id is not None
+        else change
+        for change in changes
+    ]
+
+
+def _with_sessions(change: Change, application: Application, most: int | None) -> Change:
+    sessions = application.sessions.all()[:most].count()
+    return replace(change, note=f"and its sessions: {sessions}", sessions=sessions)
+
+
+def compare(old: ProjectFile, new: ProjectFile) -> list[Change]:
+    """What applying `new` changes where the database says `old`. Does not ask the database."""
+    return _compare(old.project, {values["client_id"]: values for values in old.applications}, new)
+
+
+def _compare(
+    project: Mapping[str, Any] | None, applications: Mapping[str, Mapping[str, Any]], project_file: ProjectFile
+) -> list[Change]:
+    changes = _changes(names_of(PROJECT), project, project_file.project)
     wanted = {values["client_id"]: values for values in project_file.applications}
-    for client_id in sorted(rows.keys() | wanted.keys()):
-        key, row, new = f"applications[{_toml(client_id)}]", rows.get(client_id), wanted.get(client_id)
-        old = _values(row, APPLICATION) if row else None
+    for client_id in sorted(applications.keys() | wanted.keys()):
+        key, old, new = f"applications[{_toml(client_id)}]", applications.get(client_id), wanted.get(client_id)
         if old and new:
-            changes += _changes(names_of(APPLICATION, key), old, new)
-        elif row:
-            changes.append(Change(key, old, None, f"and its sessions: {row.sessions.count()}"))
+            changes += _changes(names_of(APPLICATION, key), old, new, client_id)
         else:
-            changes.append(Change(key, None, new))
+            changes.append(Change(key, old, new, client_id=client_id))
     return changes
 
 
@@ -286,9 +318,11 @@ def _find(slug: str, *, for_update: bool = False) -> Project | None:
     return next((row for row in (projects.select_for_update() if for_update else projects) if row.slug == slug), None)
 
 
-def _changes(names: Mapping[str, str], old: Values | None, new: Mapping[str, Any]) -> list[Change]:
+def _changes(
+    names: Mapping[str, str], old: Mapping[str, Any] | None, new: Mapping[str, Any], client_id: str | None = None
+) -> list[Change]:
     return [
-        Change(key, old[field] if old else None, new[field])
+        Change(key, old[field] if old else None, new[field], client_id=client_id, column=field)
         for field, key in names.items()
         if not old or old[field] != new[field]
     ]
@@ -345,9 +379,14 @@ def export_project(slug: str) -> str:
     project = _find(slug)
     if project is None:
         raise UnknownProject(f"There is no project with the id {_toml(slug)}.")
-    applications = sorted(project.applications.all(), key=lambda row: row.client_id)
+    return document_of(project, project.applications.all())
+
+
+def document_of(project: Project, applications: Iterable[Application]) -> str:
+    """The text of a file that says what these rows say, saved or not."""
+    rows = sorted(applications, key=lambda row: row.client_id)
     document = _tables(PROJECT, _values(project, PROJECT))
-    document["applications"] = [_tables(APPLICATION, _values(row, APPLICATION)) for row in applications]
+    document["applications"] = [_tables(APPLICATION, _values(row, APPLICATION)) for row in rows]
     return tomli_w.dumps(document)
 
 

@@ -69,7 +69,7 @@ PROJECT: Keys = {
 APPLICATION: Keys = {
     key: key
     for key in (
-        *("client_id", "name", "type", "redirect_uris", "post_logout_redirect_uris"),
+        *("client_id", "name", "type", "framework", "redirect_uris", "post_logout_redirect_uris"),
         *("access_token_lifetime", "refresh_token_lifetime"),
         *("refresh_token_idle_timeout_enabled", "refresh_token_idle_timeout", "refresh_token_rotation_enabled"),
         *("dpop_enabled", "issue_jwt_access_token", "id_token_signed_response_alg", "max_concurrent_sessions"),

@@ -67,8 +67,10 @@ def _people(project: Project) -> QuerySet[EndUser]:
 
 
 def aside_by(project: Project, window: Window, moment: datetime) -> list[uuid.UUID]:
-    """Who of a batch was in quarantine by then. The fallback is never true, and keeps PostgreSQL from the index of
-    everybody who is in quarantine."""
+    """Who of a batch was in quarantine by then."""
+    if not is_postgres():  # MariaDB would compare the fallback as a text
+        return list(people_in(project, window).filter(quarantined_at__lte=moment).values_list("pk", flat=True))
+    # The fallback is never true, and keeps PostgreSQL from the index of everybody who is in quarantine.
     since = Coalesce("quarantined_at", Value(moment + timedelta(days=1), output_field=DateTimeField()))
     return list(people_in(project, window).alias(since=since).filter(since__lte=moment).values_list("pk", flat=True))
 

@@ -18,6 +18,7 @@ from anonusers.sessions import (
     successor_within_grace,
     touch,
 )
+from anonusers.statistics import note_activity
 from anonusers.tokens import Issuer, RefreshToken
 
 
@@ -95,6 +96,7 @@ def _refresh(session: Session, presented: RefreshToken) -> RefreshToken | None:
             now=now,
         ):
             raise _LostTheRace
+        note_activity(session, last=session.last_used_at, now=now)
         session.last_used_at = now
         return successor
     touch(session)

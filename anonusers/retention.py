@@ -22,6 +22,12 @@ def statement(project: Project) -> list[str]:
         _history(project),
         _keys(project),
         _(
+            "On which days somebody was here is kept for 400 days, with the identifier and nothing else. How many "
+            "people did what on a day is kept for good, and names nobody. What operators do, and what concerns the "
+            "safety of an account, is in a log; of somebody who is erased it keeps what happened and when, and nothing "
+            "that leads to them."
+        ),
+        _(
             "Who becomes a regular user keeps the same identifier; login IDs (e-mail addresses, phone numbers, user "
             "names) are stored as they were entered, passwords only as hashes. A person can be erased at any time, "
             "with everything named here."

@@ -25,6 +25,7 @@ from anonusers.models import (
     insert_together,
     session_at,
 )
+from anonusers.statistics import note_activity
 from anonusers.tokens import AccessClaims, Issuer, RefreshToken
 from anonusers.userinfo import userinfo
 
@@ -105,6 +106,8 @@ def open_session(
         dpop_jkt=dpop_jkt,
         dpop_jti_hash=tokens.secret_hash(dpop_jti) if dpop_jti else "",
     )
+    if not new_user:
+        note_activity(session, last=None, now=now)
     try:
         insert_together(*new_user, session)
     except IntegrityError:
@@ -316,13 +319,14 @@ def _check_access_token(session: Session, token: str, origin: str) -> AccessClai
 
 
 def touch(session: Session) -> None:
-    """Note that the session is in use: one UPDATE at most once a minute.
+    """Note that the session is in use: one UPDATE at most once a minute, and once a day that its user was here.
 
     An idle timeout under ten minutes is noted every tenth of it, else its users would be logged out while active.
     """
     now = timezone.now()
     every = min(TOUCH_EVERY, (session.idle_timeout or 10 * TOUCH_EVERY) // 10)
     if (now - session.last_used_at).total_seconds() >= every:
+        note_activity(session, last=session.last_used_at, now=now)
         Session.objects.filter(pk=session.pk, last_used_at__lt=now).update(last_used_at=now)
         session.last_used_at = now
 

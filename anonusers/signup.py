@@ -84,7 +84,7 @@ def sign_up(
                 key.spend_challenge()
             adapter.pre_create(project, application)
             sub = uuid.uuid4()
-            end_user = EndUser(id=sub, project=project, user=adapter.create_guest(sub))
+            end_user = EndUser(id=sub, project=project, user=adapter.create_guest(sub), application=application)
             session, _ = open_session(
                 end_user=end_user,
                 project=project,

@@ -8,6 +8,7 @@ from anonusers import metrics
 from anonusers.cleanup import Report, clean_up
 from anonusers.errors import CleanupRefused
 from anonusers.models import Project
+from anonusers.projects import remove_closed
 
 logger = logging.getLogger(__name__)
 
@@ -15,7 +16,8 @@ FAILED, UNKNOWN = "failed", "unknown"
 
 
 def clean_up_projects(*slugs: str) -> dict[str, Any]:
-    """Clean up these projects, all without a name, one after the other. What stops one does not stop the others.
+    """Clean up these projects, all without a name, one after the other; then go on with what is left of projects that
+    were deleted. What stops one does not stop the others.
 
     Returns plain values for a scheduler to keep: `{"ok": …, "projects": {slug: {"state", "reason", "removed",
     "quarantined"}}}`. `state` is `finished`, `stopped` (an unusual share of all guests would go), `refused` (it is not
@@ -24,13 +26,14 @@ def clean_up_projects(*slugs: str) -> dict[str, Any]:
     """
     told = {slug: _told(UNKNOWN, "there is no such project") for slug in slugs}
     told |= {slug: _summary(outcome) for slug, outcome in outcomes(*slugs)}
-    return {"ok": all(one["state"] == "finished" for one in told.values()), "projects": told}
+    fine = all(one["state"] == "finished" for one in told.values())
+    return {"ok": (bool(slugs) or remove_closed_projects()) and fine, "projects": told}
 
 
 def outcomes(*slugs: str, **options: Any) -> Iterator[tuple[str, Report | Exception]]:
     """What became of each project, when it is done: a report, or what has stopped it, which is logged and counted by
     now. `options` are those of `clean_up`."""
-    projects = Project.objects.order_by("slug")
+    projects = Project.objects.filter(deleted_at=None).order_by("slug")
     for project in list(projects.filter(slug__in=slugs) if slugs else projects):
         outcome: Report | Exception
         try:
@@ -44,6 +47,28 @@ def outcomes(*slugs: str, **options: Any) -> Iterator[tuple[str, Report | Except
         if not options.get("dry_run"):
             _count(project.slug, outcome)
         yield project.slug, outcome
+
+
+def remove_closed_projects() -> bool:
+    """Go on with projects that were deleted in the portal. Whether nobody has to look after them."""
+    fine = True
+    for project in Project.objects.exclude(deleted_at=None).order_by("pk"):
+        fine = _remove(project) and fine
+    return fine
+
+
+def _remove(project: Project) -> bool:
+    try:
+        remains = remove_closed(project=project)
+    except Exception:
+        logger.exception("the removal of %s was interrupted", project.slug)
+        return False
+    if remains.is_gone:
+        logger.info("%s (%s) is removed: %d people", project.name, project.slug, remains.removed)
+    else:
+        held = f"{remains.held} people are" if remains.held else "something is"
+        logger.error("%s (%s) cannot be removed: %s held by the host's data", project.name, project.slug, held)
+    return remains.is_gone
 
 
 def _count(slug: str, outcome: Report | Exception) -> None:

@@ -51,6 +51,7 @@ HTTPS_ONLY = env.bool("HTTPS_ONLY", default=False)
 TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", default=0)
 
 INSTALLED_APPS = [
+    "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

@@ -12,6 +12,7 @@ from anonusers.models.projects import ACCESS_TOKEN_LIFETIME_MIN, M2M_ACCESS_TOKE
 from portal.access import is_operator
 from portal.durations import LogoutSentence, logout_sentence
 from portal.fields import NumberField, SecondsField, Switch, URIListField
+from portal.frameworks import frameworks_of, label_of
 
 Type = Application.Type
 
@@ -45,6 +46,8 @@ class SettingsForm(forms.ModelForm):
     """
 
     depends_on: dict[str, str] = {}
+    other_names: dict[str, str] = {}
+    """Column → the field that edits it under another name."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("label_suffix", "")
@@ -53,7 +56,8 @@ class SettingsForm(forms.ModelForm):
             if isinstance(field, NumberField):
                 field.bound_by(self._meta.model._meta.get_field(name))
         if self.is_bound:
-            data = dict(self.data.items())
+            sent: Any = self.data
+            data = sent.copy()  # not a dict of it: a name may be there several times
             for name, switch in self.depends_on.items():
                 widget = self.fields[switch].widget if switch in self.fields else None
                 if widget and not widget.value_from_datadict(data, self.files, switch):
@@ -79,6 +83,15 @@ class SettingsForm(forms.ModelForm):
         return self.initial[name]
 
 
+PROMOTION_CONFLICT = _("User identity conflict when promote to normal user")
+PROMOTION_CONFLICT_HELP = _(
+    "What happens when a guest wants to keep the account with an e-mail address, phone number or user "
+    "name that somebody has already.\n"
+    "Show Error: the guest chooses another one.\n"
+    "Proceed to Login: the guest logs in to that account and leaves the guest account behind."
+)
+
+
 class AnonymousUsersForm(SettingsForm):
     """Authentication › Anonymous Users."""
 
@@ -89,7 +102,7 @@ class AnonymousUsersForm(SettingsForm):
         fields = ("anonymous_users_enabled", "promotion_conflict", "retired_device_keys")
         labels = {
             "anonymous_users_enabled": _("Enable anonymous users?"),
-            "promotion_conflict": _("User identity conflict when promote to normal user"),
+            "promotion_conflict": PROMOTION_CONFLICT,
             "retired_device_keys": _("Device key whose guest is gone"),
         }
         help_texts = {
@@ -97,12 +110,7 @@ class AnonymousUsersForm(SettingsForm):
                 "When this is off, nobody can become a guest or log in with a device key. Guests who are signed in "
                 "stay signed in."
             ),
-            "promotion_conflict": _(
-                "What happens when a guest wants to keep the account with an e-mail address, phone number or user "
-                "name that somebody has already.\n"
-                "Show Error: the guest chooses another one.\n"
-                "Proceed to Login: the guest logs in to that account and leaves the guest account behind."
-            ),
+            "promotion_conflict": PROMOTION_CONFLICT_HELP,
             "retired_device_keys": _(
                 "Apps on phones sign their guest in with a key that is kept on the device. An app may come back with "
                 "the key of a guest who has become a regular user or was deleted.\n"
@@ -188,16 +196,16 @@ REFRESH_TOKEN = (
 )
 ACCESS_TOKEN = ("access_token_lifetime", "issue_jwt_access_token")
 WITH_TOKENS = (*REFRESH_TOKEN, *ACCESS_TOKEN, "id_token_signed_response_alg")
-BOTH_URIS = ("name", "redirect_uris", "post_logout_redirect_uris")
+BOTH_URIS = ("name", "framework", "redirect_uris", "post_logout_redirect_uris")
 
 # Which fields mean something for which type of application (the portal's table, wire/authgear §6.4).
 FIELDS_OF_TYPE: dict[str, tuple[str, ...]] = {
     Type.UNSPECIFIED: (*BOTH_URIS, *WITH_TOKENS),
     Type.SPA: (*BOTH_URIS, *WITH_TOKENS),
     Type.TRADITIONAL_WEBAPP: (*BOTH_URIS, "id_token_signed_response_alg"),
-    Type.NATIVE: ("name", "redirect_uris", *WITH_TOKENS, "dpop_enabled"),
+    Type.NATIVE: ("name", "framework", "redirect_uris", *WITH_TOKENS, "dpop_enabled"),
     Type.CONFIDENTIAL: (*BOTH_URIS, *WITH_TOKENS),
-    Type.THIRD_PARTY_APP: ("name", "redirect_uris", *WITH_TOKENS),
+    Type.THIRD_PARTY_APP: ("name", "framework", "redirect_uris", *WITH_TOKENS),
     Type.M2M: ("name", "access_token_lifetime"),
 }
 USES_COOKIES = frozenset((Type.TRADITIONAL_WEBAPP, Type.THIRD_PARTY_APP))
@@ -207,7 +215,14 @@ class ApplicationForm(SettingsForm):
     """Applications › one of them."""
 
     depends_on = {"refresh_token_idle_timeout": "refresh_token_idle_timeout_enabled"}
+    other_names = {"max_concurrent_sessions": "one_session_only"}
 
+    framework = forms.ChoiceField(
+        label=_("Framework"),
+        required=False,
+        widget=forms.Select({"class": "input"}),
+        help_text=_("Decides which code the quick start shows first, and nothing else."),
+    )
     redirect_uris = URIListField(label=_("Authorized redirect URIs"))
     post_logout_redirect_uris = URIListField(
         label=_("Post-logout redirect URIs"),
@@ -224,6 +239,7 @@ class ApplicationForm(SettingsForm):
         model = Application
         fields = (
             "name",
+            "framework",
             "redirect_uris",
             "post_logout_redirect_uris",
             "refresh_token_lifetime",
@@ -292,6 +308,8 @@ class ApplicationForm(SettingsForm):
             algorithm = self.fields["id_token_signed_response_alg"]
             assert isinstance(algorithm, forms.ChoiceField)  # noqa: S101  (the model's field has choices)
             algorithm.choices = [(value, value) for value in Application.Algorithm.values]  # not "Rs256"
+        if "framework" in self.fields:
+            self._offer_frameworks(application)
         if "redirect_uris" in self.fields:
             self.fields["redirect_uris"].help_text = _where_people_return(application.type)
         if application.type == Type.M2M:
@@ -299,6 +317,16 @@ class ApplicationForm(SettingsForm):
             assert isinstance(lifetime, SecondsField)  # noqa: S101  (field_classes above)
             lifetime.keep_between(ACCESS_TOKEN_LIFETIME_MIN, M2M_ACCESS_TOKEN_LIFETIME_MAX)
             lifetime.help_text = _("How often the program asks for a new token. From 300 to 2,419,200 seconds.")
+
+    def _offer_frameworks(self, application: Application) -> None:
+        """Those that lead to this type; and what the row says, which may come from a project file."""
+        choices: dict[str, Any] = {"": _("Not said")}
+        choices |= {framework.key: framework.label for framework in frameworks_of(application.type)}
+        if application.framework not in choices:
+            choices[application.framework] = label_of(application.framework)
+        field = self.fields["framework"]
+        assert isinstance(field, forms.ChoiceField)  # noqa: S101  (declared above)
+        field.choices = list(choices.items())
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data

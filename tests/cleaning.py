@@ -42,9 +42,10 @@ def counts(report: Report) -> dict[str, int]:
 
 
 def snapshot() -> Snapshot:
-    """Every row of ours and of the host; not the records of clean-ups."""
+    """Every row of ours and of the host; not the records of clean-ups, and what they count."""
     models = [model for app in ("anonusers", "auth", "example") for model in apps.get_app_config(app).get_models()]
-    names = [model for model in models if model._meta.label != "anonusers.CleanupRun"]
+    own = ("anonusers.CleanupRun", "anonusers.DailyCount", "anonusers.Tally")
+    names = [model for model in models if model._meta.label not in own]
     return {model._meta.label: {row["pk"]: row for row in _rows(model)} for model in names}
 
 

@@ -7,6 +7,7 @@ template or ask for settings.
 import hashlib
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 from unittest import mock
 
@@ -15,11 +16,12 @@ from django.db import connection
 from django.template import Template
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from anonusers import keys, tokens
 from anonusers.authentication import BearerAuthentication
 from anonusers.keys import key_ring
-from anonusers.models import Application
+from anonusers.models import ActiveDay, Application, EndUser, Session
 from tests.anonusers.signing import b64, ec_key, rsa_key
 from tests.conftest import APP_ORIGIN, HOST, ORIGIN
 from tests.devices import Device, dpop_proof, guest_with_key, request_of
@@ -125,6 +127,48 @@ def test_userinfo_takes_one_statement_and_one_more_a_minute(spend, client, path,
     assert control == []
 
 
+YESTERDAY = timedelta(days=1, hours=1)
+
+
+def move_back(**also: Any) -> None:
+    """Everybody has signed up, and was here last, on another day."""
+    then = timezone.now() - YESTERDAY
+    EndUser.objects.update(created_at=then, **also)
+    Session.objects.update(created_at=then, last_used_at=then)
+
+
+@pytest.mark.parametrize("path", ["/api/v1/userinfo/", "/oauth2/userinfo", "/_resolver/resolve"])
+def test_the_first_request_of_a_day_takes_one_statement_more_and_the_first_return_another(spend, client, path):
+    headers = {"authorization": f"Bearer {signed_up(client)['access_token']}"}
+    move_back()
+    ordinary = [("SELECT", "session"), ("UPDATE", "session")]
+    _, statements, _ = spend(lambda: client.get(path, headers=headers))
+    assert words(statements) == [ordinary[0], ("UPDATE", "enduser"), ("INSERT", "activeday"), ordinary[1]]
+    move_back()
+    ActiveDay.objects.all().delete()
+    _, statements, _ = spend(lambda: client.get(path, headers=headers))
+    assert words(statements) == [ordinary[0], ("INSERT", "activeday"), ordinary[1]]
+    _, statements, _ = spend(lambda: client.get(path, headers=headers))
+    assert words(statements) == ordinary[:1]
+    Session.objects.update(last_used_at=timezone.now() - timedelta(seconds=61))
+    EndUser.objects.update(created_at=timezone.now())  # the minute before may have been yesterday
+    _, statements, _ = spend(lambda: client.get(path, headers=headers))
+    assert words(statements) == ordinary
+    assert ActiveDay.objects.count() == 1
+
+
+@pytest.mark.parametrize("door", REFRESH)
+def test_the_first_refresh_of_a_day_takes_one_statement_more(spend, client, door):
+    refresh_token = signed_up(client)["refresh_token"]
+    move_back(returned_at=timezone.now() - YESTERDAY)
+    response, statements, _ = spend(lambda: refresh(client, door, refresh_token))
+    assert words(statements) == [("SELECT", "session"), ("UPDATE", "session"), ("INSERT", "activeday")]
+    refresh_token = response.json()["refresh_token"]
+    _, statements, _ = spend(lambda: refresh(client, door, refresh_token))
+    assert words(statements) == [("SELECT", "session"), ("UPDATE", "session")]
+    assert ActiveDay.objects.count() == 1
+
+
 def test_a_signature_is_verified_once_a_process(spend, client, monkeypatch):
     headers = {"authorization": f"Bearer {signed_up(client)['access_token']}"}
     assert client.get("/api/v1/userinfo/", headers=headers).status_code == 200
@@ -170,7 +214,7 @@ def log_in(client: Client, door: str, signed_request: str, **headers: str) -> An
 
 def words(statements: list[str]) -> list[tuple[str, str]]:
     """What each statement does, and to which table."""
-    found = [sql.replace("`", '"') for sql in statements]
+    found = [sql.replace("`", '"').replace(" OR IGNORE", "").replace(" IGNORE", "") for sql in statements]
     table = {"SELECT": "FROM", "DELETE": "FROM", "INSERT": "INTO", "UPDATE": "UPDATE", "WITH": "WITH"}
     told = [(sql.split()[0], sql.split(table[sql.split()[0]], 1)[1].split()[0].strip('"')) for sql in found]
     return [(verb, name.removeprefix("anonusers_")) for verb, name in told]
@@ -211,6 +255,18 @@ def test_a_log_in_with_a_known_key_takes_six_statements_and_one_transaction(
     ], statements
     assert "FOR UPDATE" in statements[2] or connection.vendor == "sqlite"
     assert [sql.split()[0] for sql in control] in (["BEGIN", "COMMIT"], [])
+
+
+@pytest.mark.parametrize("door", KEY_LOGIN)
+def test_a_log_in_on_a_later_day_than_the_sign_up_takes_one_statement_more(spend, client, application, door):
+    device = Device()
+    guest_with_key(application, device)
+    move_back(returned_at=timezone.now() - YESTERDAY)
+    request = request_of(device, application.project)
+    response, statements, _ = spend(lambda: log_in(client, door, request))
+    assert response.status_code == 200, response.content
+    assert [table for _verb, table in words(statements)[-3:]] == ["devicekey", "activeday", "session"]
+    assert len(statements) == 7
 
 
 @pytest.mark.parametrize("dpop", [False, True], ids=["", "dpop"])

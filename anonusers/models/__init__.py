@@ -1,5 +1,6 @@
 """The facts: tables, constraints and querysets with adjectives. What may happen to them is in the use cases."""
 
+from anonusers.models.audit import AuditEvent
 from anonusers.models.cleanups import CleanupRun
 from anonusers.models.identities import AnonymousIdentity, DeviceKey, Promotion, device_key_of, note_key_use
 from anonusers.models.keys import SigningKey
@@ -13,14 +14,18 @@ from anonusers.models.projects import (
     project_id_at,
 )
 from anonusers.models.sessions import OneTimeToken, Session, replace_refresh_hash, session_at, spend_unbound
+from anonusers.models.statistics import ActiveDay, DailyCount, Tally
 from anonusers.models.together import insert_together
 from anonusers.models.users import EndUser, LoginID, lock_end_user
 from anonusers.models.windows import RateWindow
 
 __all__ = [
+    "ActiveDay",
     "AnonymousIdentity",
     "Application",
+    "AuditEvent",
     "CleanupRun",
+    "DailyCount",
     "DeviceKey",
     "EndUser",
     "LoginID",
@@ -31,6 +36,7 @@ __all__ = [
     "RateWindow",
     "Session",
     "SigningKey",
+    "Tally",
     "application_at",
     "device_key_of",
     "domain_of",

@@ -115,6 +115,14 @@ class Promotion(models.Model):
                 condition=models.Q(outcome__in=("promoted", "superseded")), name="anonusers_promotion_outcome"
             ),
         ]
+        indexes = [
+            # Few, and of all projects: who was promoted is found by EndUser.promoted_at.
+            models.Index(
+                fields=["created_at"],
+                name="anonusers_promotion_superseded",
+                condition=models.Q(outcome="superseded"),
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.end_user_id} {self.outcome}"

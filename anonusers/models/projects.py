@@ -154,6 +154,8 @@ class Project(models.Model):
 
     keys_version = models.PositiveIntegerField(default=0, editable=False)
     config_digest = models.CharField(max_length=64, blank=True, editable=False)
+    # Closed: nobody gets in, and its rows are being removed.
+    deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -266,6 +268,7 @@ class Application(models.Model):
     client_id = models.CharField(_("client ID"), max_length=100, validators=[CLIENT_ID])
     name = models.CharField(_("name"), max_length=100)
     type = models.CharField(max_length=20, choices=Type, default=Type.SPA, blank=True)
+    framework = models.CharField(_("framework"), max_length=30, blank=True)
     redirect_uris = models.JSONField(default=list, blank=True)
     post_logout_redirect_uris = models.JSONField(default=list, blank=True)
 

@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from anonusers.login_ids import TYPES
 from anonusers.models.compiled import CompiledLookup, Parameter
-from anonusers.models.projects import Project
+from anonusers.models.projects import Application, Project
 
 
 class EndUser(models.Model):
@@ -18,7 +18,16 @@ class EndUser(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     project = models.ForeignKey(Project, models.CASCADE, related_name="end_users", db_index=False)
     user = models.OneToOneField(settings.AUTH_USER_MODEL, models.CASCADE, related_name="end_user")
+    # Where they signed up. Without a constraint in the database: nothing is checked at sign-up, and an application that
+    # is deleted need not look for its people.
+    application = models.ForeignKey(
+        Application, models.DO_NOTHING, null=True, blank=True, related_name="+", db_index=False, db_constraint=False
+    )
     created_at = models.DateTimeField(auto_now_add=True)
+    # When they were back for the first time, on a later day (UTC) than they signed up on.
+    returned_at = models.DateTimeField(null=True, blank=True)
+    # When a guest became a regular user, for lists; the identity's row decides who is one.
+    promoted_at = models.DateTimeField(null=True, blank=True)
     disabled_at = models.DateTimeField(null=True, blank=True)
     quarantined_at = models.DateTimeField(null=True, blank=True)
 
@@ -27,6 +36,22 @@ class EndUser(models.Model):
         verbose_name_plural = _("end users")
         indexes = [
             models.Index(fields=["project", "id"], name="anonusers_enduser_in_project"),
+            models.Index(fields=["project", "created_at", "id"], name="anonusers_enduser_newest"),
+            models.Index(
+                fields=["project", "returned_at"],
+                name="anonusers_enduser_returned",
+                condition=models.Q(returned_at__isnull=False),
+            ),
+            models.Index(
+                fields=["project", "promoted_at"],
+                name="anonusers_enduser_promoted",
+                condition=models.Q(promoted_at__isnull=False),
+            ),
+            models.Index(
+                fields=["project", "disabled_at"],
+                name="anonusers_enduser_disabled",
+                condition=models.Q(disabled_at__isnull=False),
+            ),
             models.Index(
                 fields=["project", "quarantined_at"],
                 name="anonusers_enduser_quarantined",

@@ -1,7 +1,6 @@
 """The account of who is signed in: profile, login IDs, password, sessions, the end."""
 
 import contextlib
-import re
 import uuid
 from collections.abc import Sequence
 
@@ -13,6 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from anonusers import account, credentials, device_keys, sessions
+from anonusers.devices import place_of
 from anonusers.errors import CredentialsWrong, UnknownKey, UnknownSession
 from anonusers.login_ids import USERNAME
 from anonusers.models import DeviceKey, LoginID, OneTimeToken, Session
@@ -50,7 +50,10 @@ def settings(visit: Visit) -> HttpResponse:
         can_add=bool(visit.project.login_ids) and not end_user.is_guest,
         has_password=end_user.user.has_usable_password(),
         way_back=way_back(session, keys) if end_user.is_guest else "",
-        sessions=[(one, *place_of(one), ago(one.last_used_at)) for one in sessions.list_sessions(end_user)],
+        sessions=[
+            (one, *place_of(one.device, one.user_agent), ago(one.last_used_at))
+            for one in sessions.list_sessions(end_user)
+        ],
         with_key=device_keys.AMR,
         keys=[(key, ago(key.created_at), ago(key.last_used_at)) for key in keys],
         since=ago(end_user.created_at),
@@ -283,35 +286,6 @@ def _goodbye(visit: Visit) -> HttpResponse:
     credentials.clear_session_cookie(visit.request, response)
     response.delete_cookie(credentials.APP_SESSION)
     return response
-
-
-# --- words ----------------------------------------------------------------------------------------
-
-BROWSERS = ("Edg", "OPR", "SamsungBrowser", "Firefox", "FxiOS", "CriOS", "Chrome", "Safari")
-BROWSER_NAMES = {"Edg": "Edge", "OPR": "Opera", "SamsungBrowser": "Samsung Internet", "FxiOS": "Firefox"}
-SYSTEMS = ("iPhone", "iPad", "Android", "Windows", "Macintosh", "CrOS", "Linux")
-SYSTEM_NAMES = {"Macintosh": "macOS", "CrOS": "ChromeOS"}
-
-
-def place_of(session: Session) -> tuple[list[str], str]:
-    """`Ada's iPhone`, `iPhone14,4`, `iOS 17.2`, and the app there; else what the user agent tells.
-
-    The device says this of itself: the page keeps each part in a `<bdi>`.
-    """
-    name, model, system, app = (session.device.get(key, "").strip() for key in ("name", "model", "system", "app"))
-    parts = [part for part in ("" if name in model else name, model, system) if part]
-    return parts or [device_of(session.user_agent)], app
-
-
-def device_of(user_agent: str) -> str:
-    """`Firefox on Windows`: enough to know one's own devices by."""
-    browser = next((name for name in BROWSERS if re.search(rf"\b(Headless)?{name}\w*/", user_agent)), "")
-    browser = {"CriOS": "Chrome"}.get(browser, BROWSER_NAMES.get(browser, browser))
-    system = next((name for name in SYSTEMS if name in user_agent), "")
-    system = SYSTEM_NAMES.get(system, system)
-    if browser and system:
-        return _("%(browser)s on %(system)s") % {"browser": browser, "system": system}
-    return browser or system or user_agent[:60] or _("Unknown device")
 
 
 # --- who is here ----------------------------------------------------------------------------------

@@ -64,6 +64,7 @@ def promote(
         Promotion.objects.create(
             end_user=locked, outcome=Promotion.Outcome.PROMOTED, method=proof.method, application=application
         )
+        EndUser.objects.filter(pk=locked.pk).update(promoted_at=timezone.now())
         promoted = EndUser.objects.select_related("user").get(pk=locked.pk)
         details: dict[str, Any] = {"method": proof.method, "login_id_type": proof.login_id.type}
         events.emit(events.Event("user.anonymous.promoted", promoted, details=details))

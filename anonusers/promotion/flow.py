@@ -7,7 +7,7 @@ import copy
 from dataclasses import dataclass
 from typing import Any
 
-from anonusers import onetime
+from anonusers import audit, onetime
 from anonusers.errors import FlowGone, GuestGone, InvalidToken, LoginIDNotAllowed, LoginIDTaken, UserIsRegular
 from anonusers.limits import network_of, spend
 from anonusers.login_ids import EMAIL, USERNAME, LoginIDValue, parse_login_id
@@ -60,9 +60,11 @@ def begin_promotion(
         hashed = hash_password(password, user=_as_promoted(end_user.user, login_id))
     if hashed is not None and not by_code and (type == USERNAME or type not in project.verify):
         proof = Proof("password", login_id, verified=False, password=hashed)
-        return promote(
+        promoted = promote(
             end_user=end_user, project=project, proof=proof, application=application, keep_session=keep_session
         )
+        _note_start(end_user, type)
+        return promoted
     issued = onetime.issue(
         Purpose.PENDING_PROMOTION,
         project=project,
@@ -71,7 +73,15 @@ def begin_promotion(
         payload={"type": type, "text": login_id.value, "password": hashed},
     )
     with onetime.or_nothing(issued.token):
-        return Pending(issued.token, send_code(issued.token, login_id, ip=ip), issued.secret)
+        pending = Pending(issued.token, send_code(issued.token, login_id, ip=ip), issued.secret)
+    _note_start(end_user, type)
+    return pending
+
+
+def _note_start(end_user: EndUser, type: str) -> None:
+    """For the funnel: somebody gave a login ID that could be theirs."""
+    facts = {"login_id_type": type}
+    audit.record("users", "user.promotion.started", project=end_user.project_id, end_user_id=end_user.pk, changes=facts)
 
 
 def finish_promotion(

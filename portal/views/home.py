@@ -16,7 +16,7 @@ class HomeView(PortalView):
         projects = projects_of(request.user)
         last = projects.filter(slug=request.session.get(LAST_PROJECT, "")).first()
         if project := last or projects.first():
-            return redirect("portal:anonymous-users", project.slug)
+            return redirect("portal:project", project.slug)
         return self.page()
 
 
@@ -24,4 +24,4 @@ class ProjectHomeView(ProjectView):
     """Leads to a project's first screen."""
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        return redirect("portal:anonymous-users", self.project.slug)
+        return redirect("portal:overview", self.project.slug)

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -60,7 +61,7 @@ class RetentionView(SettingsView):
 
     def dry_run(self) -> HttpResponse:
         """Counts, and changes nothing."""
-        form = self.form_class(instance=self.project)
+        form = self.form_of(self.project)
         if self.has_more_than(DRY_RUN_MOST):
             return self.form_page(self.project, form, HTTPStatus.BAD_REQUEST)
         try:
@@ -73,9 +74,13 @@ class RetentionView(SettingsView):
     def restore(self, sub: str) -> HttpResponse:
         """Takes one guest out of quarantine."""
         try:
-            restored = restore(sub=UUID(sub), project=self.project)
+            guest = UUID(sub)
         except ValueError:
-            restored = False
+            guest = None
+        with transaction.atomic():
+            restored = guest is not None and restore(sub=guest, project=self.project)
+            if restored:
+                self.record("users", "user.restored", end_user_id=guest)
         if restored:
             messages.success(self.request, _("The guest is out of quarantine."))
         else:
@@ -86,7 +91,9 @@ class RetentionView(SettingsView):
 
     def has_more_than(self, most: int) -> bool:
         """Whether the project has more people than that, without counting them all."""
-        return EndUser.objects.filter(project=self.project).order_by("pk")[most : most + 1].exists()
+        # Not exists(): that drops the order, and without it the database reads the table from its beginning.
+        rows = EndUser.objects.filter(project=self.project).order_by("pk").values_list("pk")
+        return bool(rows[most : most + 1])
 
     def form_page(
         self, row: Any, form: SettingsForm, status: HTTPStatus = HTTPStatus.OK, **context: Any

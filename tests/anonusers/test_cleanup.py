@@ -10,11 +10,13 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.utils import timezone
 
-from anonusers import cleanup, device_keys, key_login, onetime, sessions
+from anonusers import cleanup, cleanup_run, device_keys, key_login, onetime, sessions
 from anonusers.errors import UserDisabled
 from anonusers.models import (
+    ActiveDay,
     AnonymousIdentity,
     CleanupRun,
+    DailyCount,
     DeviceKey,
     EndUser,
     OneTimeToken,
@@ -365,7 +367,8 @@ def test_quarantine_takes_nothing_from_a_guest_and_a_key_log_in_ends_it_at_once(
     assert (signed_up.created, signed_up.session.end_user) == (False, guest)
     now = NOON + 39 * DAY
     assert changes(before) == {
-        "anonusers.EndUser": {guest.pk: {"quarantined_at": None}},
+        "anonusers.ActiveDay": {ActiveDay.objects.get().pk: "new"},
+        "anonusers.EndUser": {guest.pk: {"quarantined_at": None, "returned_at": now}},
         "anonusers.DeviceKey": {key.pk: {"last_used_at": now}},
         "anonusers.OneTimeToken": {challenge.pk: {"used_at": now}},
         "anonusers.Session": {signed_up.session.pk: "new"},
@@ -574,6 +577,7 @@ def test_the_history_of_sessions_is_kept_for_its_days_and_the_last_one_stays(app
     # It is over after three days; its history is, ten days later.
     goes_alone(clock, first.project, first, NOON + 13 * DAY, "sessions")
     clock.shift(3000 * DAY)
+    ActiveDay.objects.all().delete()  # it goes after 400 days, by a policy of its own
     assert_stays(first.project)
     assert Session.objects.count() == 1
 
@@ -784,7 +788,7 @@ def test_a_long_run_is_heard_of_between_its_batches(application, clock, monkeypa
         seen.append((row.seen_at, row.report["counts"].get("removed", 0)))
         clock.shift(timedelta(minutes=9))
 
-    monkeypatch.setattr(cleanup.time, "sleep", sleep)
+    monkeypatch.setattr(cleanup_run.time, "sleep", sleep)
     run(application.project, batch=1, pause=0.01)
     assert [removed for _, removed in seen[:3]] == [1, 2, 3]
     assert [at for at, _ in seen[:3]] == [NOON, NOON + timedelta(minutes=9), NOON + timedelta(minutes=18)]
@@ -887,3 +891,30 @@ def test_an_id_is_never_given_again(application):
     run(application.project)
     assert isinstance(guest.pk, uuid.UUID)
     assert new_guest(application).pk != guest.pk
+
+
+# --- what was counted per day -----------------------------------------------------------------------
+
+
+def test_days_somebody_was_here_go_after_400_days_and_the_counts_stay(application, clock):
+    project = application.project
+    guest = new_guest(application)
+    day = NOON.date()
+    for days in (399, 400, 401, 900):
+        ActiveDay.objects.create(project=project, day=day - days * DAY, end_user_id=guest.pk, was_guest=True)
+    other = make_application(make_project("other", "other.example.com"), "other").project
+    ActiveDay.objects.create(project=other, day=day - 900 * DAY, end_user_id=guest.pk, was_guest=True)
+    DailyCount.objects.create(project=project, day=day - 900 * DAY, name="created", count=7)
+    assert counts(run(project, dry_run=True)) == {"days": 2}
+    assert counts(run(project, batch=1)) == {"days": 2}
+    left = ActiveDay.objects.filter(project=project).values_list("day", flat=True)
+    assert sorted((day - one).days for one in left) == [399, 400]
+    assert ActiveDay.objects.filter(project=other).count() == 1
+    assert DailyCount.objects.get(day=day - 900 * DAY).count == 7
+
+
+def test_whom_a_clean_up_removes_stays_counted(application, clock):
+    old_guest(application, days=800)
+    assert counts(run(application.project))["removed"] == 1
+    born = (NOON - 800 * DAY).date()
+    assert DailyCount.objects.filter(name="created", day=born).get().count == 1

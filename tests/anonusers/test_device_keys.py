@@ -248,7 +248,7 @@ def test_a_guest_is_given_a_key_and_comes_back_with_it(application, told):
     with TestCase.captureOnCommitCallbacks(execute=True):
         row = added(session, device)
     grown = {label: count - before[label] for label, count in row_counts().items() if count != before[label]}
-    assert grown == {"anonusers.DeviceKey": 1, "anonusers.OneTimeToken": 1}
+    assert grown == {"anonusers.AuditEvent": 1, "anonusers.DeviceKey": 1, "anonusers.OneTimeToken": 1}
     assert (row.end_user, row.key_id, row.algorithm) == (session.end_user, device.key_id, "ES256")
     assert [(event.type, event.session, event.details) for event in told] == [
         ("user.device_key.added", session, {"key_id": device.key_id})
@@ -306,8 +306,8 @@ def test_a_key_that_came_into_use_meanwhile_is_taken(application, monkeypatch):
 
 def test_a_fault_while_a_key_is_added_leaves_nothing(application):
     session, request = guest_session(application), request_of(Device(), application.project, "add_key")
-    # challenge, key
-    assert fails_at_every_write(lambda: added(session, None, request)) == 2
+    # challenge, key, audit log
+    assert fails_at_every_write(lambda: added(session, None, request)) == 3
 
 
 # --- list and remove ------------------------------------------------------------------------------
@@ -359,8 +359,8 @@ def test_a_key_that_is_not_the_guests_is_not_removed(application, key_id):
 
 def test_a_key_is_removed_once(application):
     guest = guest_with_key(application, Device())
-    # the key, the sessions, the secrets
-    assert fails_at_every_write(lambda: remove_key(end_user=guest, key_id="key-of-phone")) == 3
+    # the key, the sessions, the secrets, the audit log
+    assert fails_at_every_write(lambda: remove_key(end_user=guest, key_id="key-of-phone")) == 4
     refused(errors.UnknownKey, lambda: remove_key(end_user=guest, key_id="key-of-phone"))
 
 

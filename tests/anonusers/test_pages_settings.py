@@ -9,8 +9,8 @@ from django.utils import timezone
 from django.utils.html import escape
 
 from anonusers import credentials, device_keys, limits, promotion, sessions
+from anonusers.devices import device_of, place_of
 from anonusers.models import DeviceKey, EndUser, LoginID, OneTimeToken, Promotion, Session
-from anonusers.pages.settings import device_of, place_of
 from anonusers.sessions import open_session
 from anonusers.signup import sign_up
 from example.models import Comment
@@ -248,7 +248,8 @@ def session_on(device, end_user, application, **options):
 )
 def test_a_session_is_where_its_device_says_or_else_its_user_agent(application, device, parts, app):
     guest = sign_up(project=application.project, application=application, kind="token").session.end_user
-    assert place_of(session_on(device, guest, application)) == (parts, app)
+    session = session_on(device, guest, application)
+    assert place_of(session.device, session.user_agent) == (parts, app)
 
 
 def test_the_list_shows_the_device_with_its_app_below(client, signed_in, anna, application):

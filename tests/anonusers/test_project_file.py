@@ -22,8 +22,11 @@ from anonusers.models.projects import LIFETIME_MAX
 from anonusers.project_file import (
     Change,
     apply_project_file,
+    compare,
     difference,
+    document_of,
     export_project,
+    parse_project_file,
     read_project_file,
 )
 from anonusers.project_keys import APPLICATION, PROJECT
@@ -136,6 +139,7 @@ def test_a_minimal_file_means_the_defaults_of_the_models(write):
             "client_id": "web",
             "name": "web",
             "type": "spa",
+            "framework": "",
             "redirect_uris": [],
             "post_logout_redirect_uris": [],
             "access_token_lifetime": 1800,
@@ -157,10 +161,35 @@ def test_the_refresh_token_lives_by_default_at_least_as_long_as_the_access_token
     assert file.applications[0]["refresh_token_lifetime"] == 40_000_000
 
 
+def test_the_framework_goes_there_and_back(apply):
+    project = apply(WEB + 'framework = "react"\n').project
+
+    assert project.applications.get().framework == "react"
+    assert tomllib.loads(export_project("guestbook"))["applications"][0]["framework"] == "react"
+    assert [str(change) for change in apply(WEB).changes] == ['~ applications["web"].framework: "react" -> ""']
+
+
 def test_the_digest_is_of_the_files_bytes(write):
     content = ("\ufeff" + WEB.replace("\n", "\r\n")).encode()
 
     assert read_project_file(write(content)).digest == hashlib.sha256(content).hexdigest()
+
+
+def test_a_text_is_read_as_its_file_is(write):
+    path = write(STORED)
+
+    assert parse_project_file(STORED.encode(), str(path)) == read_project_file(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"\xff", "is not TOML in UTF-8"), (b"[project", "is not TOML"), (b'[project]\nid = "a b"', "project.id: ")],
+)
+def test_a_bad_text_is_refused_with_its_name(content, reason):
+    with pytest.raises(InvalidProjectFile, match=reason) as refused:
+        parse_project_file(content, "#7")
+
+    assert refused.value.message.startswith("#7: ")
 
 
 def test_reading_does_not_ask_the_database(write, django_assert_num_queries):
@@ -219,6 +248,8 @@ BAD = [
     (MINIMAL + "[project.session]\nlifetime = nan\n", "project.session.lifetime", "a whole number"),
     (MINIMAL + '[project.session]\nlifetime = "60"\n', "project.session.lifetime", "a whole number"),
     (MINIMAL + "[project.session]\nlifetime = 2026-01-01\n", "project.session.lifetime", "a whole number"),
+    (WEB + "framework = 1\n", 'applications[0].framework (client_id "web")', "a string"),
+    (WEB + f'framework = "{"f" * 31}"\n', 'applications[0].framework (client_id "web")', "at most 30 characters"),
     (WEB + "redirect_uris = [[]]\n", 'applications[0].redirect_uris[0] (client_id "web")', "a string"),
     ('[[applications]]\nclient_id = 1\ntype = "spa"\n' + MINIMAL, "applications[0].client_id", "a string"),
     # out of range
@@ -519,6 +550,56 @@ def test_the_difference_names_every_key_with_old_and_new_value(stored, write):
     assert (changes[3].key, changes[3].old, changes[3].new["type"]) == ('applications["new"]', None, "native")
     assert changes[4:] == [Change('applications["web"].access_token_lifetime', 600, 900)]
     assert everything() == before
+
+
+def test_two_files_compare_as_a_file_and_what_it_was_applied_to(stored, write, django_assert_num_queries):
+    old = parse_project_file(export_project("guestbook").encode(), "old")
+    new = read_project_file(
+        write(WEB + "access_token_lifetime = 900\n" + '[[applications]]\nclient_id = "c"\ntype = ""\n')
+    )
+
+    expected = difference(new)
+    with django_assert_num_queries(0):
+        changes = compare(old, new)
+
+    def without_note(change):
+        return (change.key, change.old, change.new, change.client_id, change.column)
+
+    assert list(map(without_note, changes)) == list(map(without_note, expected))
+    assert compare(old, old) == compare(new, new) == []
+
+
+def test_a_change_says_whose_and_which_column_it_is(stored, write):
+    found = {
+        change.key: (change.client_id, change.column, change.sessions)
+        for change in difference(read_project_file(write(WEB + "access_token_lifetime = 900\n")))
+    }
+
+    assert found["project.session.lifetime"] == (None, "session_lifetime", 0)
+    assert found['applications["web"].access_token_lifetime'] == ("web", "access_token_lifetime", 0)
+    assert found['applications["mobile"]'] == ("mobile", "", 1)
+
+
+def test_no_more_sessions_are_counted_than_told(stored, write):
+    for _ in range(3):
+        sign_in(stored.applications.get(client_id="mobile"))
+    file = read_project_file(write(WEB))
+
+    assert [change.sessions for change in difference(file) if change.sessions] == [4]
+    assert [change.sessions for change in difference(file, sessions_up_to=2) if change.sessions] == [2]
+
+
+def test_the_document_of_unsaved_rows_says_what_they_say(stored, django_assert_num_queries):
+    applications = list(stored.applications.all())
+    assert document_of(stored, applications) == export_project("guestbook")
+    stored.name = "Unsaved"
+    applications[0].name = "Unsaved, too"
+
+    text = document_of(stored, reversed(applications))
+
+    assert text.count('name = "Unsaved"') == 1
+    assert text.count('name = "Unsaved, too"') == 1
+    assert "Unsaved" not in export_project("guestbook")
 
 
 def test_a_change_reads_like_a_line_of_a_diff():

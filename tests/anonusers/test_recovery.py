@@ -181,7 +181,7 @@ def test_the_guest_goes_on_with_the_new_key_and_nothing_of_before(application, s
     with TestCase.captureOnCommitCallbacks(execute=True):
         moved = move(code, request=request, scope="openid", user_agent="New/1", dpop_jkt="j" * 43)
     grown = {label: count - before[label] for label, count in row_counts().items() if count != before[label]}
-    assert grown == {"anonusers.DeviceKey": 1, "anonusers.Session": 1}
+    assert grown == {"anonusers.AuditEvent": 1, "anonusers.DeviceKey": 1, "anonusers.Session": 1}
     assert (moved.session.end_user, moved.created, moved.secret is None) == (guest, False, False)
     now = Session.objects.get(end_user=guest, ended_at=None)
     assert (now.pk, now.amr, now.kind, now.scope) == (moved.session.pk, "pop", "token", "openid")
@@ -259,6 +259,6 @@ def test_a_code_that_is_spent_meanwhile_moves_nobody(application, session, code,
 
 def test_a_fault_between_any_two_writes_leaves_the_guest_where_they_were(application, code, move):
     request = request_of(Device(NEW), application.project, "recover")
-    # code, challenge, the old key, the new key, sessions, everything else that was issued, the new session
-    assert fails_at_every_write(lambda: move(code, request=request)) == 7
+    # code, challenge, the old key, the new key, sessions, everything else that was issued, audit log, the new session
+    assert fails_at_every_write(lambda: move(code, request=request)) == 8
     assert unspent() == 0

@@ -31,7 +31,7 @@ def application(project: Project) -> Application:
 @pytest.fixture
 def page(chromium: Any, server: str, project: Project) -> Iterator[Any]:
     """A signed-in operator's page. Whatever the console complains about fails the test."""
-    get_user_model().objects.create_user("olga", password=PASSWORD, is_staff=True)
+    get_user_model().objects.create_user("olga", password=PASSWORD, is_staff=True, is_superuser=True)
     context = chromium.new_context(base_url=server, viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
     page = context.new_page()
     complaints: list[str] = []
@@ -41,7 +41,8 @@ def page(chromium: Any, server: str, project: Project) -> Iterator[Any]:
     page.fill("#id_username", "olga")
     page.fill("#id_password", PASSWORD)
     page.click("text=Sign in >> visible=true >> nth=-1")
-    page.wait_for_url("**/anonymous-users/")
+    page.wait_for_url("**/overview/")
+    page.goto("/portal/shop/anonymous-users/")
     yield page
     context.close()
     assert complaints == []

@@ -7,6 +7,7 @@ from django.contrib.auth import get_user_model
 from django.core.cache import cache
 from django.test import Client
 
+from anonusers.models import Project
 from tests.conftest import HOST
 
 PASSWORD = "correct horse"
@@ -20,7 +21,7 @@ def _nobody_is_locked_out() -> None:
 @pytest.fixture
 def operator(db: None) -> Any:
     """Active staff."""
-    return get_user_model().objects.create_user("olga", password=PASSWORD, is_staff=True)
+    return get_user_model().objects.create_user("olga", password=PASSWORD, is_staff=True, is_superuser=True)
 
 
 @pytest.fixture
@@ -29,6 +30,13 @@ def portal(operator: Any) -> Client:
     client = Client(HTTP_HOST=HOST)
     client.force_login(operator)
     return client
+
+
+def bare_project(slug: str = "guestbook", domain: str = "localhost", **fields: Any) -> Project:
+    """A project without signing keys, which take their time: for pages that need none."""
+    project = Project.objects.create(slug=slug, name=slug.title(), **fields)
+    project.domains.create(domain=domain)
+    return project
 
 
 def version_in(response: Any) -> str:

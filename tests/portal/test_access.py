@@ -10,6 +10,7 @@ from django.test import Client
 from anonusers.middleware import CONTENT_SECURITY_POLICY
 from anonusers.models import Application, EndUser, Project
 from portal.access import is_operator, projects_of
+from portal.models import Membership
 from tests.conftest import HOST, make_application, make_project, row_counts, state_of
 from tests.portal.conftest import save
 
@@ -26,6 +27,10 @@ def pages(project: Project, application: Application) -> list[str]:
         f"/portal/guestbook/applications/{application.pk}/",
         "/portal/guestbook/session/",
         "/portal/guestbook/retention/",
+        "/portal/guestbook/audit/",
+        "/portal/guestbook/team/",
+        "/portal/guestbook/settings/",
+        "/portal/guestbook/delete/",
     ]
 
 
@@ -131,27 +136,83 @@ def test_a_form_of_another_site_is_refused(operator: Any, project: Project) -> N
 
 def test_the_portal_opens_with_the_first_project_then_with_the_last_visited(portal: Client, project: Project) -> None:
     make_project("aardvark", "aardvark.example.com")
-    assert portal.get("/portal/")["Location"] == "/portal/aardvark/anonymous-users/"
+    assert portal.get("/portal/")["Location"] == "/portal/aardvark/"
+    assert portal.get("/portal/aardvark/")["Location"] == "/portal/aardvark/overview/"
     portal.get("/portal/guestbook/session/")
-    assert portal.get("/portal/")["Location"] == "/portal/guestbook/anonymous-users/"
-    assert portal.get("/portal/aardvark/")["Location"] == "/portal/aardvark/anonymous-users/"
+    assert portal.get("/portal/")["Location"] == "/portal/guestbook/"
+    portal.get("/portal/aardvark/")
+    assert portal.get("/portal/")["Location"] == "/portal/aardvark/"
+    portal.get("/portal/guestbook/session/")
     project.delete()
-    portal.get("/portal/aardvark/session/")
-    assert portal.get("/portal/")["Location"] == "/portal/aardvark/anonymous-users/"
+    assert portal.get("/portal/")["Location"] == "/portal/aardvark/"
+
+
+def test_a_member_opens_the_portal_with_their_own_project(project: Project) -> None:
+    make_project("aardvark", "aardvark.example.com")
+    member = member_of(project, "viewer")
+    assert member.get("/portal/")["Location"] == "/portal/guestbook/"
+    assert member.get("/portal/aardvark/session/").status_code == 404
+    assert member.get("/portal/")["Location"] == "/portal/guestbook/"
+    Membership.objects.all().delete()
+    assert "You are in no project's team" in member.get("/portal/").content.decode()
+
+
+def member_of(project: Project, role: str) -> Client:
+    user = get_user_model().objects.create_user("otto", is_staff=True)
+    Membership.objects.create(project=project, user=user, role=role)
+    client = Client(HTTP_HOST=HOST)
+    client.force_login(user)
+    return client
 
 
 def test_without_projects_the_portal_says_how_to_make_one(portal: Client) -> None:
     response = portal.get("/portal/")
     assert response.status_code == 200
+    assert 'href="/portal/new/"' in response.content.decode()
     assert "anonusers_config apply FILE" in response.content.decode()
 
 
-def test_the_switcher_lists_the_projects_when_there_are_several(portal: Client, project: Project) -> None:
-    assert "<details" not in portal.get("/portal/guestbook/session/").content.decode()
-    make_project("shop", "shop.example.com")
+def test_staff_without_a_team_learn_whom_to_ask(project: Project) -> None:
+    client = Client(HTTP_HOST=HOST)
+    client.force_login(get_user_model().objects.create_user("otto", is_staff=True))
+    page = client.get("/portal/").content.decode()
+    assert "Ask an owner of the project to add <strong>otto</strong> on the page Team" in page
+    for word in ("Guestbook", "/portal/new/", "anonusers_config"):
+        assert word not in page
+
+
+def test_a_project_that_was_deleted_is_not_found(portal: Client, project: Project) -> None:
+    Project.objects.filter(pk=project.pk).update(deleted_at=project.created_at)
+    assert not projects_of(get_user_model().objects.get()).exists()
+    assert portal.get("/portal/guestbook/session/").status_code == 404
+
+
+def test_the_switcher_lists_the_projects_and_who_may_make_one(portal: Client, project: Project) -> None:
+    member = member_of(project, "owner")
+    assert '<details class="switcher"' not in member.get("/portal/guestbook/session/").content.decode()
+    assert 'href="/portal/new/"' in portal.get("/portal/guestbook/session/").content.decode()
+    shop = make_project("shop", "shop.example.com")
     page = portal.get("/portal/guestbook/session/").content.decode()
-    assert 'href="/portal/shop/anonymous-users/"' in page
-    assert 'href="/portal/guestbook/anonymous-users/" aria-current="true"' in page
+    assert 'href="/portal/shop/"' in page
+    assert 'href="/portal/guestbook/" aria-current="true"' in page
+    assert "/portal/shop/" not in member.get("/portal/guestbook/session/").content.decode()
+    Membership.objects.create(project=shop, user=get_user_model().objects.get(username="otto"), role="viewer")
+    page = member.get("/portal/guestbook/session/").content.decode()
+    assert 'href="/portal/shop/"' in page
+    assert 'href="/portal/new/"' not in page
+
+
+FRAME = (
+    "",
+    "overview/",
+    "users/",
+    "anonymous-users/",
+    "login/",
+    "applications/",
+    "retention/",
+    "session/",
+    "keys/",
+) + (("review/", "audit/", "team/", "settings/"))
 
 
 def test_every_link_of_the_frame_leads_somewhere(portal: Client, pages: list[str], project: Project) -> None:
@@ -159,12 +220,12 @@ def test_every_link_of_the_frame_leads_somewhere(portal: Client, pages: list[str
 
     make_project("shop", "shop.example.com")
     links = {
-        link
+        link.replace("&amp;", "&")
         for url in pages[2:]
         for link in re.findall(r'href="(/[^"#]*)"', portal.get(url).content.decode())
         if not link.startswith("/static/")
     }
-    assert len(links) == 6
+    assert links >= {"/portal/shop/", "/portal/new/", *(f"/portal/guestbook/{page}" for page in FRAME)}
     for link in sorted(links):
         assert portal.get(link, follow=True).status_code == 200, link
 

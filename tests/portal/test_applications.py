@@ -6,6 +6,7 @@ import pytest
 from django.test import Client
 
 from anonusers.models import Application, Project
+from portal.models import Draft
 from tests.conftest import make_application, make_project, state_of
 from tests.portal.conftest import save, version_in
 
@@ -13,6 +14,7 @@ pytestmark = pytest.mark.django_db
 LIST = "/portal/guestbook/applications/"
 ALL = {
     "name",
+    "framework",
     "redirect_uris",
     "post_logout_redirect_uris",
     "refresh_token_lifetime",
@@ -39,12 +41,96 @@ def test_the_list_shows_name_type_and_client_id(portal: Client, application: App
     assert "<code>web</code>" in page
     assert 'data-copy="web"' in page
     assert "Till" not in page
+    for action in ("", "quick-start/", "delete/"):
+        assert f'href="{at(application)}{action}"' in page
+
+
+def test_the_list_shows_the_framework(portal: Client, project: Project) -> None:
+    for client_id, framework in (("a", "react"), ("b", "some-thing"), ("c", "")):
+        make_application(project, client_id, framework=framework)
+    page = portal.get(LIST).content.decode()
+    assert "Public Client · React</span>" in page
+    assert "Public Client · some-thing</span>" in page
+    assert "Public Client</span>" in page
 
 
 def test_an_empty_list_says_what_will_appear_and_how(portal: Client, project: Project) -> None:
     page = portal.get(LIST).content.decode()
     assert "No applications yet" in page
-    assert "anonusers_config apply FILE" in page
+    assert f'href="{LIST}new/"' in page
+
+
+def test_pages_cost_few_statements_with_many_applications(
+    portal: Client, project: Project, django_assert_max_num_queries: Any
+) -> None:
+    rows = [make_application(project, f"client-{number}", framework="react") for number in range(30)]
+    pages = ("", "new/", *(f"{rows[0].pk}/{page}" for page in ("", "quick-start/", "delete/")))
+    for url in (*(f"{LIST}{page}" for page in pages), "/portal/guestbook/keys/", "/portal/guestbook/login/"):
+        with django_assert_max_num_queries(14):
+            assert portal.get(url).status_code == 200
+
+
+def test_a_draft_survives_the_deletion_of_its_application(portal: Client, application: Application) -> None:
+    Draft.objects.create(project=application.project)
+    save(portal, at(application), name="Drafted")
+    assert list(Draft.objects.get().changes) == ["application:web"]
+    assert portal.post(f"{at(application)}delete/", {"name": "Web"}).status_code == 302
+    for page in ("applications/", "review/", "login/"):
+        assert portal.get(f"/portal/guestbook/{page}").status_code == 200
+
+
+def test_an_open_draft_does_not_hold_back_what_comes_and_goes(portal: Client, application: Application) -> None:
+    said, delete = "This takes effect at once", f"{at(application)}delete/"
+    for url in (f"{LIST}new/", delete):
+        assert said not in portal.get(url).content.decode()
+    Draft.objects.create(project=application.project)
+    for url in (f"{LIST}new/", delete):
+        assert said in portal.get(url).content.decode()
+    portal.post(f"{LIST}new/", {"name": "Two", "framework": "react"})
+    assert Application.objects.filter(name="Two").exists()
+    portal.post(delete, {"name": "Web"})
+    assert Application.objects.get().name == "Two"
+    assert Draft.objects.get().changes == {}
+
+
+@pytest.mark.parametrize(
+    ("type_", "offered", "not_offered"),
+    [
+        ("spa", {"", "react", "realm-web"}, {"django", "ios", "m2m"}),
+        ("native", {"", "ios", "ionic"}, {"react", "django", "m2m"}),
+        ("confidential", {"", "django", "laravel"}, {"react", "ios", "m2m"}),
+        ("traditional_webapp", {"", "django", "laravel"}, {"react", "ios", "m2m"}),
+        ("", {"", "react", "django", "ios"}, {"m2m"}),
+        ("third_party_app", {"", "react", "django", "ios"}, {"m2m"}),
+    ],
+)
+def test_the_framework_is_one_that_leads_to_the_type(
+    type_: str, offered: set[str], not_offered: set[str], portal: Client, project: Project
+) -> None:
+    application = make_application(project, type=type_)
+    choices = {value for value, _label in portal.get(at(application)).context["form"].fields["framework"].choices}
+    assert offered <= choices
+    assert not choices & not_offered
+    before = state_of(application)
+    assert save(portal, at(application), framework="m2m").status_code == 400
+    assert state_of(application) == before
+    assert save(portal, at(application), framework=max(offered)).status_code == 302
+    assert state_of(application)[0]["framework"] == max(offered)
+
+
+def test_a_framework_that_the_catalogue_does_not_know_stays(portal: Client, project: Project) -> None:
+    application = make_application(project, framework="cobol")
+    assert save(portal, at(application), name="Other").status_code == 302
+    assert state_of(application)[0]["framework"] == "cobol"
+
+
+@pytest.mark.parametrize("type_", Application.Type.values)
+def test_clients_of_oauth_are_told_the_endpoints(type_: str, portal: Client, project: Project) -> None:
+    page = portal.get(at(make_application(project, type=type_))).content.decode()
+    told = type_ in ("confidential", "third_party_app", "m2m")
+    for path in (".well-known/openid-configuration", "oauth2/authorize", "oauth2/token", "oauth2/userinfo",
+                 "oauth2/jwks", "oauth2/end_session"):  # fmt: skip
+        assert (f'data-copy="http://localhost:8000/{path}"' in page) == told
 
 
 def test_the_page_shows_what_cannot_be_changed(portal: Client, application: Application) -> None:
@@ -77,7 +163,7 @@ def test_the_endpoint_is_the_host_that_leads_to_the_project(portal: Client, sett
         ("confidential", {"dpop_enabled"}),
         ("native", {"post_logout_redirect_uris"}),
         ("third_party_app", {"post_logout_redirect_uris", "dpop_enabled"}),
-        ("traditional_webapp", ALL - {"name", "redirect_uris", "post_logout_redirect_uris"}
+        ("traditional_webapp", ALL - {"name", "framework", "redirect_uris", "post_logout_redirect_uris"}
             - {"id_token_signed_response_alg"}),
         ("m2m", ALL - {"name", "access_token_lifetime"}),
     ],

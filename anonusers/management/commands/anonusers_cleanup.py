@@ -32,7 +32,7 @@ WORDS = {
 
 
 class Command(BaseCommand):
-    help = "Remove guests whom nothing leads back to, and what is left of old sessions, secrets and keys."
+    help = "Remove guests whom nothing leads back to; what is left of old sessions, secrets, keys, deleted projects."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--project", metavar="ID", help="only this project; all without it")
@@ -53,6 +53,8 @@ class Command(BaseCommand):
             return self._forecast(options)
         while True:
             fine = self._clean(options)
+            if not (options["project"] or options["dry_run"]):
+                fine = tasks.remove_closed_projects() and fine
             if not options["every"]:
                 return None if fine else sys.exit(1)
             for connection in connections.all(initialized_only=True):
@@ -77,7 +79,7 @@ class Command(BaseCommand):
         return fine
 
     def _projects(self, slug: str | None) -> list[Project]:
-        projects = Project.objects.order_by("slug")
+        projects = Project.objects.filter(deleted_at=None).order_by("slug")
         if slug is None:
             return list(projects)
         if not (found := list(projects.filter(slug=slug))):

@@ -140,6 +140,60 @@
     update();
   }
 
+  // --- Users: a list whose rows are chosen -------------------------------------------------------------------------
+
+  // <form data-selection>: its bar says how many are chosen, and is away while nobody is.
+  function countChosen(form) {
+    const boxes = [...form.querySelectorAll("[name=sub]")];
+    const all = form.querySelector("[data-pick-all]");
+    const everybody = form.querySelector("[data-everybody]");
+    const words = form.querySelector("[data-picked]");
+    if (!all || !words) return;
+    all.hidden = false;
+    const box = all.querySelector("input");
+    const update = () => {
+      const number = boxes.filter((one) => one.checked).length;
+      box.checked = number === boxes.length;
+      box.indeterminate = number > 0 && number < boxes.length;
+      form.toggleAttribute("data-chosen", number > 0 || everybody.checked);
+      const text = number === 1 ? words.dataset.one : words.dataset.many.replace("#", number);
+      if (words.textContent !== text) words.textContent = text;
+    };
+    box.addEventListener("change", () => {
+      for (const one of boxes) one.checked = box.checked;
+      if (!box.checked) everybody.checked = false;
+      update();
+    });
+    form.addEventListener("change", update);
+    addEventListener("pageshow", update);
+    update();
+  }
+
+  // --- Jobs: the progress page reads itself again ------------------------------------------------------------------
+
+  function follow(job) {
+    const refresh = document.querySelector("[data-refresh]");
+    const look = async () => {
+      try {
+        const response = await fetch(location.href, { headers: { Accept: "text/html" }, redirect: "error" });
+        const page = new DOMParser().parseFromString(await response.text(), "text/html");
+        // At its end the page says more than numbers: it is shown as a whole.
+        if (!response.ok || !page.querySelector("[data-job]")) return location.reload();
+        for (const place of job.querySelectorAll("[data-live]")) {
+          const now = page.querySelector(`[data-live="${place.dataset.live}"]`);
+          if (place.tagName === "PROGRESS") {
+            if (now.hasAttribute("value")) place.value = now.value;
+          } else if (now && place.textContent !== now.textContent) place.textContent = now.textContent;
+        }
+      } catch {
+        // Offline for a moment: the next look tells.
+      }
+      setTimeout(look, 1500);
+    };
+    if (refresh) refresh.hidden = true;
+    setTimeout(look, 700);
+  }
+
   function fold(button) {
     const sidebar = button.closest(".sidebar");
     button.hidden = false;
@@ -152,5 +206,35 @@
   document.addEventListener("DOMContentLoaded", () => {
     document.querySelectorAll("[data-folds]").forEach(fold);
     document.querySelectorAll("form[data-settings]").forEach(watch);
+    document.querySelectorAll("form[data-selection]").forEach(countChosen);
+    document.querySelectorAll("[data-job]").forEach(follow);
+  });
+})();
+
+// --- Sentences that follow switches; deeds that take several rounds ---
+(() => {
+  "use strict";
+
+  // data-shown-if="a !b": while the control with the id a is on and b is off; what is disabled is off.
+  function follow(form) {
+    const isOn = (control) => control.checked && !control.disabled;
+    for (const part of form.querySelectorAll("[data-shown-if]")) {
+      const conditions = part.dataset.shownIf.split(" ");
+      part.hidden = !conditions.every((id) =>
+        id.startsWith("!") ? !isOn(document.getElementById(id.slice(1))) : isOn(document.getElementById(id)),
+      );
+    }
+  }
+
+  document.addEventListener("DOMContentLoaded", () => {
+    for (const part of document.querySelectorAll("[data-shown-if]")) {
+      const form = part.closest("form");
+      if (form.dataset.follows) continue;
+      form.dataset.follows = "yes";
+      form.addEventListener("change", () => follow(form));
+      addEventListener("pageshow", () => follow(form));
+    }
+    const goesOn = document.querySelector("form[data-goes-on]");
+    if (goesOn) setTimeout(() => goesOn.requestSubmit(), 1000); // time to read, and to stop
   });
 })();
