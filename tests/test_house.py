@@ -13,6 +13,7 @@ USE_CASES = {
     "account",
     "administration",
     "adapters",
+    "adoption",
     "applications",
     "audit",
     "bot_check",
@@ -54,13 +55,20 @@ USE_CASES = {
 }
 HOST_FACING = {
     "authentication",
+    "backends",
     "browser",
+    "context_processors",
     "credentials",
     "decorators",
+    "django_login",
     "guests",
     "middleware",
     "mixins",
     "permissions",
+    "pytest_plugin",
+    "registration",
+    "testing",
+    "throttling",
 }
 DOORS = {"protocols", "pages", "management", "admin"} | HOST_FACING
 FRAME = {"apps", "checks", "urls", "migrations", "templatetags", "__init__"}
@@ -69,6 +77,7 @@ PEERS: dict[str, set[str]] = {
     "account": {"limits", "onetime", "promotion"},
     "administration": {"adapters", "device_keys", "erasure", "events", "sessions"},
     "adapters": set(),
+    "adoption": {"adapters", "audit"},
     "applications": {"audit", "reach"},
     "audit": set(),
     "bot_check": {"onetime"},
@@ -95,7 +104,7 @@ PEERS: dict[str, set[str]] = {
     "project_file": {"keys", "project_keys"},
     "project_keys": set(),
     "projects": {"adapters", "audit", "guest_data", "keys", "reach", "removal"},
-    "promotion": {"adapters", "audit", "events", "limits", "onetime"},
+    "promotion": {"adapters", "adoption", "audit", "events", "limits", "onetime"},
     "reach": {"guest_data", "reach_postgres"},
     "reach_postgres": set(),
     "retention": set(),
@@ -159,8 +168,8 @@ def test_arrows_go_down_only(path):
         **dict.fromkeys(DOORS, PURE | MODELS | USE_CASES | HOST_FACING),
         "protocols": PURE | MODELS | USE_CASES | HOST_FACING | {"protocols"},
         "pages": PURE | MODELS | USE_CASES | HOST_FACING | {"pages"},
-        "checks": PURE | {"guest_data", "limits"},
-        "apps": {"checks"},
+        "checks": PURE | {"adapters", "guest_data", "limits"},
+        "apps": {"checks", "django_login"},
         "urls": set(),
     }
     if room(path) in allowed:
