@@ -142,6 +142,11 @@ def spend(budget: str, *key: str, limit: str = "", stop: bool = False) -> None:
         raise RateLimited(budget, retry_after=max(1, math.ceil(reset - time.time())))
 
 
+def is_store_up() -> bool:
+    """Whether the shared store answers. The database's windows are as near as the database."""
+    return conf.LIMITS_STORAGE.startswith(("memory:", "database:")) or _limiter(conf.LIMITS_STORAGE).storage.check()
+
+
 def forget() -> None:
     """Empty the counters of this process; for tests and for the operator's shell."""
     _limiters.clear()

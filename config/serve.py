@@ -1,5 +1,8 @@
 """`python -m config.serve`: make everything ready, then become the production server. `make run` calls it.
 
+Where several processes share a database, `config.serve prepare` does the first part once, and each of them is a
+`config.serve start`, which waits for nothing and leaves the database alone (docs/deploy.md).
+
 A module rather than a management command, because a settings module that cannot be imported needs a clear
 message as well. What can go wrong on somebody's machine ends in one line and exit code 1; a traceback means a bug.
 """
@@ -7,6 +10,7 @@ message as well. What can go wrong on somebody's machine ends in one line and ex
 import contextlib
 import errno
 import hashlib
+import logging
 import os
 import secrets
 import shutil
@@ -28,6 +32,11 @@ BLOCKING_THREADS = 4
 # A request that hangs may delay the end by this many seconds.
 STOP_TIMEOUT = 5
 ENGINES = {"sqlite3": "sqlite", "postgresql": "postgres", "mysql": "mysql"}
+PREPARE, START = "prepare", "start"
+# granian's own lines in the form of ours.
+JSON_LOGS = Path(__file__).with_name("granian_logs.json")
+
+logger = logging.getLogger(__name__)
 
 
 class CannotServe(Exception):
@@ -35,15 +44,27 @@ class CannotServe(Exception):
 
 
 def main() -> NoReturn:
-    """Prepare, then replace this process with the server. Never returns."""
+    """Prepare, then replace this process with the server; or one of both, as the command line says. Never returns."""
+    steps = sys.argv[1:] or [PREPARE, START]
+    if not set(steps) <= {PREPARE, START}:
+        sys.exit(f"usage: python -m config.serve [{PREPARE}] [{START}]")
     try:
         load_settings()
-        prepare()
+        if START in steps:
+            check_port()
+        check_settings()
+        if PREPARE in steps:
+            prepare()
+        if START in steps:
+            check_static_files()
+            share_counters()
+            say_where()
     except CannotServe as problem:
-        # One line, also where a driver's message has several.
-        sys.exit(f"anonusers: {' '.join(str(problem).split())}")
+        refuse(problem)
     except KeyboardInterrupt:
         sys.exit(130)
+    if START not in steps:
+        sys.exit(0)
     become_server()
 
 
@@ -55,8 +76,6 @@ def prepare() -> None:
     from django.db import connections
     from django.db.utils import InterfaceError, OperationalError
 
-    check_port()
-    check_settings()
     project_file = read_config()
     check_cache()
     check_database()
@@ -74,8 +93,15 @@ def prepare() -> None:
         rule = "-" * 64
         say(f"\n{rule}\nOperator account for the portal. The password is shown only this once.\n")
         say(f"  user name  {name}\n  password   {password}\n{rule}")
-    share_counters()
-    say(addresses())
+
+
+def refuse(problem: CannotServe) -> NoReturn:
+    """One line, also where a driver's message has several."""
+    line = " ".join(str(problem).split())
+    if logs_json():
+        logger.critical(line)
+        sys.exit(1)
+    sys.exit(f"anonusers: {line}")
 
 
 def load_settings() -> None:
@@ -217,11 +243,15 @@ def apply_config(file: "ProjectFile") -> None:
 
 
 def create_operator() -> tuple[str, str] | None:
-    """Make the first staff account. Returns: its name and password, or None where there is one already."""
+    """Make the first staff account. Returns: its name and password, or None where there is one already, or where what
+    is printed is kept as a log."""
     from django.contrib.auth import get_user_model
 
     users: Any = get_user_model()._default_manager
     if users.filter(is_staff=True).exists():
+        return None
+    if logs_json():
+        logger.warning("there is no operator for the portal yet: manage.py createsuperuser makes one")
         return None
     name, password = "operator", secrets.token_urlsafe(15)
     if users.filter(username=name).exists():  # an end user was promoted under this name
@@ -235,6 +265,8 @@ def collect_static_files() -> None:
     from django.conf import settings
     from django.core.management import call_command
 
+    if settings.COLLECTED_STATIC:
+        return
     note = settings.VAR_DIR / "static.fingerprint"
     fingerprint = static_fingerprint()
     if note.exists() and note.read_text() == fingerprint and (settings.STATIC_ROOT / "staticfiles.json").exists():
@@ -243,6 +275,15 @@ def collect_static_files() -> None:
     note.unlink(missing_ok=True)
     call_command("collectstatic", interactive=False, clear=True, verbosity=0)
     note.write_text(fingerprint)
+
+
+def check_static_files() -> None:
+    """Raises: CannotServe when there are none, without which no page can be shown."""
+    from django.conf import settings
+
+    if not (settings.STATIC_ROOT / "staticfiles.json").exists():
+        hint = "manage.py collectstatic" if settings.COLLECTED_STATIC else "python -m config.serve prepare"
+        raise CannotServe(f"There are no static files in {settings.STATIC_ROOT}: run {hint}.")
 
 
 def static_fingerprint() -> str:
@@ -279,12 +320,15 @@ def share_counters() -> None:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)  # for the server that this process becomes
 
 
-def addresses() -> str:
-    """The lines that tell where to go."""
+def say_where() -> None:
+    """Tell where to go."""
     from django.conf import settings
 
+    if logs_json():
+        say(f"serving on port {settings.PORT}")
+        return
     base = f"http://{'localhost' if serves_localhost() else settings.BIND}:{settings.PORT}"
-    return (
+    say(
         f"\n  demo           {base}/\n  portal         {base}/portal/\n  API reference  {base}/api/v1/\n"
         f"  discovery      {base}/.well-known/openid-configuration\n\nServing; stop with Ctrl-C."
     )
@@ -312,6 +356,8 @@ def become_server() -> NoReturn:
         "--workers-kill-timeout": STOP_TIMEOUT,
         "--log-level": "warning",
     }
+    if logs_json():
+        arguments["--log-config"] = str(JSON_LOGS)
     words = [str(word) for pair in arguments.items() for word in pair]
     os.execv(sys.executable, [sys.executable, "-m", "granian", *words, "config.worker:application"])  # noqa: S606
 
@@ -353,7 +399,17 @@ def first_line(error: Exception) -> str:
 
 def say(line: str) -> None:
     """Print at once: the output may be a pipe, and this process is about to become another."""
-    print(line, flush=True)
+    if logs_json():
+        logger.info(line)
+    else:
+        print(line, flush=True)
+
+
+def logs_json() -> bool:
+    """Whether all that we say is a log. False while the settings cannot be read."""
+    from django.conf import settings
+
+    return settings.configured and settings.LOG_FORMAT == "json"
 
 
 if __name__ == "__main__":
