@@ -42,10 +42,23 @@ check: $(call stamps,dev) ## Format, lint, types, deployment checks, missing mig
 	HTTPS_ONLY=1 $(PY) manage.py check --deploy --fail-level WARNING
 	$(PY) manage.py makemigrations --check --dry-run
 
+.PHONY: docs
+docs: $(call stamps,docs) ## Build the documentation into docs/_build (a warning is an error)
+	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build
+
 .PHONY: format
 format: .venv/.installed-dev ## Format the code and mend what ruff can
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
+
+# The words of templates/ go to the portal's catalogue: LOCALE_PATHS says so. The API reference stays English.
+# Needs GNU gettext.
+LANGUAGES := de es fr ja zh_Hans
+.PHONY: messages
+messages: $(call stamps,serve) ## Bring the translations in step with the sources, and compile them
+	$(PY) manage.py makemessages $(LANGUAGES:%=--locale %) --no-obsolete --no-wrap --add-location file \
+	  --ignore 'reference*.html' $(patsubst %,--ignore %,config example tests benchmarks docs var)
+	$(PY) manage.py compilemessages --ignore .venv --ignore tests
 
 .PHONY: anew
 anew:
