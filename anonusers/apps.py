@@ -11,4 +11,6 @@ class AnonUsersConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from anonusers import checks  # noqa: F401  (registers the system checks)
+        from anonusers import checks, django_login  # noqa: F401  (checks registers the system checks)
+
+        django_login.connect()

@@ -1,10 +1,12 @@
 """System checks of settings and deployment; ids are unique (tests/test_house.py)."""
 
 import re
+import uuid
 from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.utils.module_loading import import_string
 
@@ -12,6 +14,7 @@ from anonusers.conf import Conf, conf
 from anonusers.guest_data import problems
 from anonusers.limits import parse_budget
 
+GUEST_MIDDLEWARE = "anonusers.middleware.GuestMiddleware"
 BUDGETS = (
     "SIGNUP_PER_IP",
     "SIGNUP_PER_PROJECT",
@@ -90,6 +93,45 @@ def check_guest_data(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[C
         "relations), or the dotted path of a function."
     )
     return [Error(problem, hint=hint, id="anonusers.E006") for problem in problems()]
+
+
+@register(Tags.models)
+def check_user_model(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
+    """A guest's row of AUTH_USER_MODEL can be saved: the adapter fills every field that must not stay empty."""
+    from anonusers.adapters import get_adapter
+
+    try:
+        values = get_adapter().guest_values(uuid.UUID(int=0))
+    except ImportError:
+        return []  # E003 says so
+    found: list[CheckMessage] = []
+    model = get_user_model()
+    for field in model._meta.concrete_fields:
+        filled = field.name in values or field.attname in values
+        # Django saves "" in a text field without a default; everything else would be NULL.
+        text = field.empty_strings_allowed and not field.is_relation
+        automatic = field.primary_key or getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False)
+        if filled or field.null or field.has_default() or automatic or text or getattr(field, "generated", False):
+            continue
+        hint = "Fill it in `guest_values()` of your subclass of anonusers.adapters.Adapter, or allow null."
+        where = f"{model._meta.label}.{field.name}"
+        found.append(Error(f"{where} has no value for a guest.", hint=hint, obj=field, id="anonusers.E010"))
+    return found
+
+
+@register(Tags.security)
+def check_middleware(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
+    """GuestMiddleware stands where it can work."""
+    order = list(settings.MIDDLEWARE)
+    if GUEST_MIDDLEWARE not in order:
+        return []
+    needed = ("django.contrib.auth.middleware.AuthenticationMiddleware", "django.middleware.csrf.CsrfViewMiddleware")
+    late = [name for name in needed if name in order and order.index(name) > order.index(GUEST_MIDDLEWARE)]
+    absent = needed[0] not in order
+    if not late and not absent:
+        return []
+    hint = "Put it after AuthenticationMiddleware and CsrfViewMiddleware."
+    return [Error("GuestMiddleware stands too early in MIDDLEWARE.", hint=hint, id="anonusers.E011")]
 
 
 @register(Tags.security, deploy=True)

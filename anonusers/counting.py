@@ -158,7 +158,7 @@ def _of_end_user(pk: str, field: str) -> Subquery:
 
 
 def _created(span: _Span) -> Any:
-    people = EndUser.objects.filter(span.at("created_at"), span.of("pk"), project=span.project)
+    people = EndUser.objects.filter(span.at("created_at"), span.of("pk"), project=span.project, adopted_at=None)
     return _rows(
         people, name=_named(CREATED), day=_on("created_at"), application=F("application_id"), count=Count("pk")
     )

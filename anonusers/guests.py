@@ -27,9 +27,26 @@ from anonusers.errors import (
 )
 from anonusers.models import Application, EndUser, Project, Session, application_at, project_at
 from anonusers.signup import sign_up
+from anonusers.userinfo import is_guest, is_member, sub_of
+
+__all__ = [
+    "aensure_guest",
+    "attach_guest",
+    "ensure_guest",
+    "guest_of",
+    "is_bot",
+    "is_guest",
+    "is_member",
+    "is_prefetch",
+    "sub_of",
+]
 
 PENDING = "_anonusers_pending"
-"""On a request whose response will carry the cookie of a new guest: None, or (session, secret) once there is one."""
+"""On a request whose response will carry our cookie: None, (session, secret) once there is one to hand out, or GONE."""
+GONE = "gone"
+RECOGNISED = "_anonusers_recognised"
+SESSION = "_anonusers_session"
+"""On a request whose user came by our session: that session."""
 
 # For where crawler-user-agents is not installed, and for what is newer than it. The brand of phones "CUBOT" is no bot.
 BOT_WORDS = re.compile(
@@ -88,19 +105,35 @@ def ensure_guest(request: Any, application: Application | str | None = None, *, 
         return known
     http_request: HttpRequest = getattr(request, "_request", request)
     session = presented_session(http_request) or _new_guest(http_request, application, attached=attached)
-    _become(request, http_request, session)
+    become(request, http_request, session)
     return session.end_user
 
 
+aensure_guest = sync_to_async(ensure_guest)
+"""`ensure_guest` for async views."""
+
+
+def guest_of(request: Any) -> EndUser | None:
+    """The guest who makes this request; None for visitors and members. No statement where `request.user` was looked up
+    and came by our session, else the one that looks."""
+    user = getattr(request, "user", None)
+    return user.end_user if user is not None and is_guest(user) else None
+
+
 def attach_guest(request: Any, response: HttpResponse) -> None:
-    """Hand the cookie over to the browser of whom `ensure_guest` has just signed up, if anybody."""
+    """Hand our cookie over to the browser of whom `ensure_guest` or `promote_guest` has just given a session, if
+    anybody; or take it away where its session ended."""
     http_request: HttpRequest = getattr(request, "_request", request)
     pending = getattr(http_request, PENDING, None)
     if pending is None:
         return
     vars(http_request)[PENDING] = None
     # A view that promoted the guest or logged them out has had the last word.
-    if credentials.cookie_name(http_request) not in response.cookies:
+    if credentials.cookie_name(http_request) in response.cookies:
+        return
+    if pending == GONE:
+        credentials.clear_session_cookie(http_request, response)
+    else:
         credentials.set_session_cookie(http_request, response, *pending)
 
 
@@ -137,13 +170,7 @@ def presented_session(request: HttpRequest) -> Session | None:
 def _new_guest(request: HttpRequest, application: Application | str | None, *, attached: bool) -> Session:
     if request.method in SAFE_METHODS or is_bot(request) or is_prefetch(request):
         raise NotSignedIn
-    if attached:
-        expect_guest(request)
-    if not hasattr(request, PENDING):
-        raise ImproperlyConfigured(
-            "A guest would be signed up whose cookie nobody hands out. Add anonusers.middleware.GuestMiddleware to "
-            "MIDDLEWARE, or call ensure_guest(request, attached=True) and then attach_guest(request, response)."
-        )
+    demand_hand_out(request, attached=attached)
     project, application = _place(request, application)
     _demand_trusted_origin(request, project)
     signed_up = sign_up(
@@ -154,10 +181,32 @@ def _new_guest(request: HttpRequest, application: Application | str | None, *, a
         user_agent=credentials.user_agent_of(request),
     )
     secret = str(signed_up.secret)
-    vars(request)[PENDING] = (signed_up.session, secret)
-    # Whoever looks for the cookie later in this very request (CookieAuthentication) finds the guest.
-    request.COOKIES[credentials.cookie_name(request)] = secret
+    hand_out(request, signed_up.session, secret)
     return signed_up.session
+
+
+def demand_hand_out(request: HttpRequest, *, attached: bool) -> None:
+    """Raises: ImproperlyConfigured where a new cookie would be lost."""
+    if attached:
+        expect_guest(request)
+    if not hasattr(request, PENDING):
+        raise ImproperlyConfigured(
+            "A session would be opened whose cookie nobody hands out. Add anonusers.middleware.GuestMiddleware to "
+            "MIDDLEWARE, or pass attached=True and then call attach_guest(request, response)."
+        )
+
+
+def hand_out(request: HttpRequest, session: Session, secret: str) -> None:
+    """The response will carry the cookie of this session."""
+    vars(request)[PENDING] = (session, secret)
+    # Whoever looks for the cookie later in this very request (CookieAuthentication) finds the user.
+    request.COOKIES[credentials.cookie_name(request)] = secret
+
+
+def take_away(request: HttpRequest) -> None:
+    """The response will take our cookie away: its session has ended."""
+    vars(request)[PENDING] = GONE
+    request.COOKIES.pop(credentials.cookie_name(request), None)
 
 
 def _place(request: HttpRequest, application: Application | str | None) -> tuple[Project, Application | None]:
@@ -181,7 +230,8 @@ def _demand_trusted_origin(request: HttpRequest, project: Project) -> None:
         raise NotSignedIn("This request comes from a site that may not use the session cookie.")
 
 
-def _become(request: Any, http_request: HttpRequest, session: Session) -> None:
+def become(request: Any, http_request: HttpRequest, session: Session) -> None:
+    """From now on the request is made by the user of this session."""
     user = session.end_user.user
 
     async def auser() -> Any:
@@ -189,6 +239,7 @@ def _become(request: Any, http_request: HttpRequest, session: Session) -> None:
 
     # Django keeps the user of a request in three places, so that it is looked up once.
     vars(http_request).update(user=user, _cached_user=user, _acached_user=user, auser=auser)
+    vars(http_request)[SESSION] = session
     if request is not http_request:  # DRF's request, which has authenticated nobody
         request.user, request.auth = user, session
 
@@ -202,7 +253,7 @@ def admit(request: HttpRequest, application: Application | str | None = None) ->
     After it `request.user` is who writes, and on a safe method who reads, if they look like somebody.
     """
     if request.method in SAFE_METHODS:
-        _recognise(request)
+        recognise(request)
         return None
     user = getattr(request, "user", None)
     if user is not None and user.is_authenticated:
@@ -214,13 +265,13 @@ def admit(request: HttpRequest, application: Application | str | None = None) ->
     return None
 
 
-def _recognise(request: HttpRequest) -> None:
-    """Let `request.user` be the guest of a live session, looked up when the view asks for it and not before: a page
-    that never does stays the same for everybody. Django's own user is asked first, so its session middleware says
-    that the answer varies by cookie."""
+def recognise(request: HttpRequest) -> None:
+    """Let `request.user` be the user of a live session of ours, where Django's own session names nobody. Looked up when
+    somebody asks for it and not before: a page that never does stays the same for everybody. Django's own user is asked
+    first, so its session middleware says that the answer varies by cookie."""
     before = getattr(request, "user", None)
     presents = credentials.cookie_name(request) in request.COOKIES or "Authorization" in request.headers
-    if before is None or not presents:
+    if before is None or not presents or RECOGNISED in vars(request):
         return
 
     def look() -> Any:
@@ -230,12 +281,19 @@ def _recognise(request: HttpRequest) -> None:
             session = presented_session(request)
         except AnonUsersError:
             return before
-        return session.end_user.user if session else before
+        if session is None:
+            return before
+        vars(request)[SESSION] = session
+        return session.end_user.user
+
+    user = SimpleLazyObject(look)
 
     async def auser() -> Any:
-        return await sync_to_async(look)()
+        # What one has found, the other one knows.
+        await sync_to_async(bool)(user)
+        return user._wrapped
 
-    vars(request).update(user=SimpleLazyObject(look), auser=auser)
+    vars(request).update({"user": user, "auser": auser, RECOGNISED: True})
 
 
 STATUS = {"rate_limited": 429, "busy": 503, "invalid_token": 401, "guest_gone": 401}

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.deprecation import MiddlewareMixin
 
 from anonusers.conf import conf
-from anonusers.guests import admit, attach_guest, expect_guest
+from anonusers.guests import admit, attach_guest, expect_guest, recognise
 
 
 def content_security_policy(form_targets: Iterable[str] = ()) -> str:
@@ -40,11 +40,14 @@ class PageHeadersMiddleware:
 
 
 class GuestMiddleware(MiddlewareMixin):
-    """Hands out the cookie of a guest who was signed up on the way, and signs guests up before any view whose path is
-    one of ANONUSERS_GUEST_ON_WRITE_PATHS. Stands after AuthenticationMiddleware and CsrfViewMiddleware."""
+    """`request.user` and `await request.auser()` are the user of our cookie or bearer token, where Django's own session
+    names nobody: one statement, and only when somebody asks. Hands out the cookie of a guest who was signed up on the
+    way, takes away that of a session which ended, and signs guests up before any view whose path is one of
+    ANONUSERS_GUEST_ON_WRITE_PATHS. Stands after AuthenticationMiddleware and CsrfViewMiddleware."""
 
     def process_request(self, request: HttpRequest) -> None:
         expect_guest(request)
+        recognise(request)
 
     def process_view(
         self, request: HttpRequest, view: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]

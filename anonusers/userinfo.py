@@ -1,5 +1,6 @@
 """The facts about an end user, in the words of the domain; each door says them in its own."""
 
+import uuid
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -61,9 +62,24 @@ def userinfo(end_user: EndUser) -> UserInfo:
 def is_guest(user: Any) -> bool:
     """Whether a row of the host's AUTH_USER_MODEL (`request.user`) belongs to an anonymous user of ours.
 
-    Mind the name in Django: `user.is_anonymous` is False for it, since a guest is a real user.
+    Mind the name in Django: `user.is_anonymous` is False for it, since a guest is a real user. No statement where our
+    session or `anonusers.backends.ModelBackend` brought the user; else one, once for each instance.
     """
     try:
         return bool(user.end_user.is_guest)
     except (AttributeError, ObjectDoesNotExist):
         return False
+
+
+def is_member(user: Any) -> bool:
+    """Whether this is a regular user: signed in, and no guest. A host's user whom we do not know is one."""
+    return bool(getattr(user, "is_authenticated", False)) and not is_guest(user)
+
+
+def sub_of(user: Any) -> uuid.UUID | None:
+    """The `sub` of a host's user, guest or regular; None for visitors and for whom we do not know."""
+    try:
+        sub: uuid.UUID = user.end_user.pk
+    except (AttributeError, ObjectDoesNotExist):
+        return None
+    return sub

@@ -11,9 +11,8 @@ from typing import Any
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 
 from anonusers.models import Application, AuditEvent, Project
 from portal.changes import in_words, label_for
@@ -54,6 +53,8 @@ SENTENCES: dict[str, Any] = {
     "sessions.revoked": _("{actor} ended all sessions of {user}"),
     "device_key.removed": _("{actor} removed the device key of {user}"),
     "user.promotion.started": _("The guest {user} asked to keep the account"),
+    "user.adopted": _("{user}, who had an account before, became an end user"),
+    "users.adopted": _("Users who had accounts before became end users"),
     "user.anonymous.promoted": _("The guest {user} became a regular user"),
     "user.anonymous.superseded": _("The guest {anonymous_user} logged in to the account of {user}"),
     "user.device_key.added": _("A device key was added to {user}"),
@@ -98,6 +99,8 @@ TITLES: dict[str, Any] = {
     "sessions.revoked": _("All sessions ended by an operator"),
     "device_key.removed": _("Device key removed by an operator"),
     "user.promotion.started": _("Promotion started"),
+    "user.adopted": _("User adopted"),
+    "users.adopted": _("Users adopted"),
     "user.anonymous.promoted": _("Guest promoted"),
     "user.device_key.added": _("Device key added"),
     "user.device_key.removed": _("Device key removed"),
@@ -193,7 +196,7 @@ class Teller:
         pattern, used = self._pattern(event, changes, differences)
         parts = self._parts(event, changes, differences)
         if pattern is None or not _fits(pattern, parts):
-            pattern, used = _now("{actor}: {type} {target}"), set()
+            pattern, used = gettext("{actor}: {type} {target}"), set()
         shown = [] if differences and ("{from}" in pattern or "{old}" in pattern) else differences
         facts = [] if differences else _facts(changes, used)
         return Told(str(pattern), parts, shown, facts)
@@ -234,12 +237,12 @@ class Teller:
 
     def _actor(self, event: AuditEvent) -> Part:
         if not event.actor_name:
-            return Part(_now("The server"))
+            return Part(gettext("The server"))
         return Part(event.actor_name, self._here("actor", event.actor_name))
 
     def _user(self, event: AuditEvent) -> Part:
         if event.end_user_id is None:
-            return Part(_now("somebody"))
+            return Part(gettext("somebody"))
         return Part(str(event.end_user_id), reverse("portal:user", args=[self.slug, event.end_user_id]))
 
     def _target(self, target: str) -> Part:
@@ -247,11 +250,11 @@ class Teller:
             return Part("")
         kind, _colon, rest = target.partition(":")
         words = {
-            "project": _now("the project"),
-            "application": _now("application %(name)s") % {"name": self.names.get(target, rest)},
-            "deployment": _now("deployment #%(number)s") % {"number": rest},
-            "job": _now("job #%(number)s") % {"number": rest},
-            "session": _now("session %(id)s") % {"id": rest},
+            "project": gettext("the project"),
+            "application": gettext("application %(name)s") % {"name": self.names.get(target, rest)},
+            "deployment": gettext("deployment #%(number)s") % {"number": rest},
+            "job": gettext("job #%(number)s") % {"number": rest},
+            "session": gettext("session %(id)s") % {"id": rest},
         }
         return Part(words.get(kind, target) if rest or kind == "project" else target, self._here("target", target))
 
@@ -268,7 +271,7 @@ def _fits(pattern: Any, parts: Mapping[str, Part]) -> bool:
 
 def _settings(differences: list[Difference]) -> str:
     if len(differences) <= 1:
-        return differences[0].label.removesuffix("?") if differences else _now("settings")
+        return differences[0].label.removesuffix("?") if differences else gettext("settings")
     return ngettext("%(count)d setting", "%(count)d settings", len(differences)) % {"count": len(differences)}
 
 
@@ -289,7 +292,9 @@ def _differences(event: AuditEvent, changes: Mapping[str, Any]) -> list[Differen
     if not is_change or not all(isinstance(pair, list) and len(pair) == 2 for pair in changes.values()):
         return []
     if event.type == "member.role_changed":
-        return [Difference(_now("Role"), *([str(ROLES.get(role, role))] for role in pair)) for pair in changes.values()]
+        return [
+            Difference(gettext("Role"), *([str(ROLES.get(role, role))] for role in pair)) for pair in changes.values()
+        ]
     model = Application if event.target.startswith("application:") else Project
     return [Difference(label_for(model, name), *_sides(model, name, pair)) for name, pair in changes.items()]
 
@@ -326,7 +331,7 @@ def _fact(name: str, value: Any) -> str:
     if name == "role":
         return str(ROLES.get(value, value)) if isinstance(value, str) else _cut(value)
     if value is True:
-        return _now("yes")
+        return gettext("yes")
     if isinstance(value, list):
         return _cut(", ".join(map(str, value)))
     if isinstance(value, dict):

@@ -28,6 +28,8 @@ class EndUser(models.Model):
     returned_at = models.DateTimeField(null=True, blank=True)
     # When a guest became a regular user, for lists; the identity's row decides who is one.
     promoted_at = models.DateTimeField(null=True, blank=True)
+    # When a user whom the host had made became an end user: somebody who never was a guest.
+    adopted_at = models.DateTimeField(null=True, blank=True)
     disabled_at = models.DateTimeField(null=True, blank=True)
     quarantined_at = models.DateTimeField(null=True, blank=True)
 

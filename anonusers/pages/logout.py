@@ -10,7 +10,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.http import require_http_methods, require_safe
 
-from anonusers import credentials, device_keys, sessions
+from anonusers import credentials, device_keys, django_login, sessions
 from anonusers.middleware import content_security_policy
 from anonusers.models import Project
 from anonusers.models.projects import origin_of
@@ -29,6 +29,7 @@ def logout(request: HttpRequest) -> HttpResponse:
         return redirect(onward)
     if request.method == "POST":
         sessions.end_session(session)
+        django_login.log_out_too(request, session.end_user)
         done = redirect(onward)
         done.status_code = 303  # the browser goes on with GET (RFC 9700 §4.12)
         credentials.clear_session_cookie(request, done)

@@ -13,13 +13,14 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
-from anonusers import browser, credentials, sessions
+from anonusers import browser, credentials, django_login, sessions
 from anonusers.errors import GuestGone
 from anonusers.middleware import content_security_policy
 from anonusers.models import Application, EndUser, Project, Promotion, Session, project_at
@@ -27,6 +28,7 @@ from anonusers.models.projects import LOOPBACK, origin_of
 from anonusers.pages.words import Problems
 
 THEME = "anonusers_theme"
+LANGUAGE = "anonusers_language"
 
 
 class Sorry(Exception):
@@ -143,6 +145,8 @@ class Visit:
         old = credentials.cookie_session(self.request)
         self.keep()
         browser.authenticated(self.request, self.flow, sub=end_user.pk, amr=amr)
+        if self.flow.opens_cookie:
+            django_login.follow(self.request, end_user)
         response = see_other(self.flow.next)
         if self.flow.opens_cookie and not self.stays(old):
             if old is not None:  # its cookie is overwritten, so nobody could end it later
@@ -294,6 +298,37 @@ def _view(view: Callable[..., HttpResponse], visit: Visit, **captured: Any) -> H
         ) from None
 
 
+def _language(request: HttpRequest, project: Project | None) -> str:
+    """What the application asked for that sent the person here; empty, and the browser's Accept-Language decides."""
+    flow = browser.find(request, request.GET.get("flow", ""), project) if project else None
+    asked = browser.language_of(request.GET.get("ui_locales", ""))
+    return (flow.language if flow else "") or asked or str(request.session.get(LANGUAGE, ""))
+
+
+def _answer(
+    view: Callable[..., HttpResponse], request: HttpRequest, project: Project | None, **captured: Any
+) -> HttpResponse:
+    try:
+        if project is None:
+            raise Sorry(_("There is nothing here"), _("No project lives at this address."), status=404)
+        visit = _visit(request, project)
+        if visit.flow.sub and visit.flow.application is not None:
+            return see_other(visit.flow.next)  # done: the way on was lost, or somebody went back
+        return _view(view, visit, **captured)
+    except Onward as onward:
+        return see_other(onward.url)
+    except Sorry as sorry:
+        context = {
+            "project_name": project.name if project else "",
+            "theme": request.session.get(THEME, ""),
+            "title": sorry.title,
+            "message": sorry.message,
+            "action_url": sorry.url,
+            "action_label": sorry.label,
+        }
+        return render(request, "anonusers/message.html", context, status=sorry.status)
+
+
 def hosted(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     """A view that gets a Visit: never cached, safe from other sites, and able to say Sorry."""
 
@@ -304,27 +339,9 @@ def hosted(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     @wraps(view)
     def shown(request: HttpRequest, **captured: str | int | uuid.UUID) -> HttpResponse:
         project = project_at(request.get_host())
-        response: HttpResponse
-        try:
-            if project is None:
-                raise Sorry(_("There is nothing here"), _("No project lives at this address."), status=404)
-            visit = _visit(request, project)
-            if visit.flow.sub and visit.flow.application is not None:
-                response = see_other(visit.flow.next)  # done: the way on was lost, or somebody went back
-            else:
-                response = _view(view, visit, **captured)
-        except Onward as onward:
-            response = see_other(onward.url)
-        except Sorry as sorry:
-            context = {
-                "project_name": project.name if project else "",
-                "theme": request.session.get(THEME, ""),
-                "title": sorry.title,
-                "message": sorry.message,
-                "action_url": sorry.url,
-                "action_label": sorry.label,
-            }
-            response = render(request, "anonusers/message.html", context, status=sorry.status)
+        with browser.speaking(_language(request, project)):
+            response = _answer(view, request, project, **captured)
+            response.headers.setdefault("Content-Language", get_language() or "")
         # Under no-referrer browsers send `Origin: null` with our forms, which the CSRF check refuses.
         response.headers.setdefault("Referrer-Policy", "same-origin")
         return response

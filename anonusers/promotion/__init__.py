@@ -1,13 +1,16 @@
 """Promotion: THE one place where a guest becomes a regular user and keeps the same `sub`."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from anonusers import events, onetime
 from anonusers.adapters import get_adapter
+from anonusers.adoption import add_login_id, login_ids_of
 from anonusers.errors import FlowGone, GuestGone, LoginIDTaken, UserDisabled, UserIsRegular
 from anonusers.login_ids import LoginIDValue
 from anonusers.models import (
@@ -46,27 +49,78 @@ def promote(
     of the guest before must not come along (Sudhodanan & Paverd 2022, unexpired session).
     Raises: GuestGone (deleted or disabled meanwhile), UserIsRegular (promoted meanwhile), LoginIDTaken.
     """
-    with transaction.atomic():
-        locked = _lock(end_user)
-        # Whose DELETE finds the identity promotes; everybody else is too late.
-        if not AnonymousIdentity.objects.filter(pk=locked.pk).delete()[0]:
-            raise UserIsRegular
-        _add_login_id(locked, project, proof)
+
+    def fill(locked: EndUser) -> str:
+        add_login_id(locked, project, proof.login_id, verified=proof.verified)
+        other = get_adapter().find_user(project, proof.login_id)
+        if other is not None and other.pk != locked.user_id:
+            raise LoginIDTaken  # by somebody of the host's own, who was never a guest
         try:
             with transaction.atomic():
                 get_adapter().fill(locked.user, proof.login_id, verified=proof.verified, password=proof.password)
         except IntegrityError:
             # The host gave this name to somebody of its own, between the adapter's look and its write.
             raise LoginIDTaken from None
+        return proof.login_id.type
+
+    return _promote(end_user, fill, method=proof.method, application=application, keep_session=keep_session)
+
+
+def promote_as_saved(
+    *,
+    end_user: EndUser,
+    project: Project,
+    save: Callable[[], Any],
+    login_ids: Sequence[LoginIDValue] | None = None,
+    verified: bool = False,
+    method: str,
+    application: Application | None = None,
+    keep_session: Session | None = None,
+) -> Promoted:
+    """Make a regular user of a guest whose row the host fills itself: `save()` writes it, in the same transaction.
+
+    `login_ids` are what the person logs in with here; None: what the adapter reads from the saved row.
+    Raises: what promote() and `save()` raise; ImproperlyConfigured where another row was saved; nothing is changed.
+    """
+
+    def fill(locked: EndUser) -> str:
+        user = save()
+        if getattr(user, "pk", None) != locked.user_id:
+            raise ImproperlyConfigured(
+                "save() must fill and return the guest's own row: give your form instance=registering_user(request)."
+            )
+        given = login_ids_of(project, user) if login_ids is None else login_ids
+        for login_id in given:
+            add_login_id(locked, project, login_id, verified=verified)
+        return ",".join(login_id.type for login_id in given)
+
+    return _promote(end_user, fill, method=method, application=application, keep_session=keep_session)
+
+
+def _promote(
+    end_user: EndUser,
+    fill: Callable[[EndUser], str],
+    *,
+    method: str,
+    application: Application | None,
+    keep_session: Session | None,
+) -> Promoted:
+    """`fill` makes the locked row a regular user's, and says which types of login IDs it has now."""
+    with transaction.atomic():
+        locked = _lock(end_user)
+        # Whose DELETE finds the identity promotes; everybody else is too late.
+        if not AnonymousIdentity.objects.filter(pk=locked.pk).delete()[0]:
+            raise UserIsRegular
+        types = fill(locked)
         retire_key(locked)
         end_all_sessions(locked, keep=keep_session)
         onetime.void_all(locked)
         Promotion.objects.create(
-            end_user=locked, outcome=Promotion.Outcome.PROMOTED, method=proof.method, application=application
+            end_user=locked, outcome=Promotion.Outcome.PROMOTED, method=method, application=application
         )
         EndUser.objects.filter(pk=locked.pk).update(promoted_at=timezone.now())
         promoted = EndUser.objects.select_related("user").get(pk=locked.pk)
-        details: dict[str, Any] = {"method": proof.method, "login_id_type": proof.login_id.type}
+        details: dict[str, Any] = {"method": method, "login_id_type": types}
         events.emit(events.Event("user.anonymous.promoted", promoted, details=details))
     return Promoted(promoted)
 
@@ -148,18 +202,3 @@ def _lock(end_user: EndUser) -> EndUser:
     if Promotion.objects.filter(pk=locked.pk, outcome=Promotion.Outcome.SUPERSEDED).exists():
         raise GuestGone  # its person went on as somebody else, in another tab
     return locked
-
-
-def _add_login_id(end_user: EndUser, project: Project, proof: Proof) -> None:
-    try:
-        with transaction.atomic():
-            LoginID.objects.create(
-                project=project,
-                end_user=end_user,
-                type=proof.login_id.type,
-                value=proof.login_id.value,
-                key=proof.login_id.key,
-                verified_at=timezone.now() if proof.verified else None,
-            )
-    except IntegrityError:
-        raise LoginIDTaken from None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from anonusers import audit, onetime
+from anonusers.adoption import adopt_owner
 from anonusers.errors import FlowGone, GuestGone, InvalidToken, LoginIDNotAllowed, LoginIDTaken, UserIsRegular
 from anonusers.limits import network_of, spend
 from anonusers.login_ids import EMAIL, USERNAME, LoginIDValue, parse_login_id
@@ -114,9 +115,9 @@ def finish_promotion(
 
 
 def _into_existing(token: OneTimeToken, guest: EndUser, login_id: LoginIDValue, method: str) -> Promoted:
-    row = find_login_id(token.project, login_id)
+    row = find_login_id(token.project, login_id) or adopt_owner(token.project, login_id)
     if row is None:
-        raise LoginIDTaken  # it was given up this very moment; the person tries again
+        raise LoginIDTaken  # it was given up this very moment, or it is the host's own; the person tries again
     claim(row)
     if token.project.promotion_conflict != Project.PromotionConflict.LOGIN:
         raise LoginIDTaken

@@ -1,0 +1,166 @@
+"""The host's own users become regular end users: with a `sub`, and with login IDs that nobody else can take."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from anonusers import audit
+from anonusers.adapters import get_adapter
+from anonusers.errors import InvalidLoginID, LoginIDTaken
+from anonusers.login_ids import LoginIDValue, parse_login_id
+from anonusers.models import EndUser, LoginID, Project
+
+__all__ = ["Adopted", "adopt_user", "adopt_users"]
+
+BATCH = 500
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """What a run did. `taken`: login IDs that somebody in the project has, or that two users share; their users are
+    adopted without. `left_out`: users whom the adapter does not want adopted, such as staff."""
+
+    users: int = 0
+    login_ids: int = 0
+    taken: int = 0
+    left_out: int = 0
+
+    def __add__(self, other: "Adopted") -> "Adopted":
+        return Adopted(
+            self.users + other.users,
+            self.login_ids + other.login_ids,
+            self.taken + other.taken,
+            self.left_out + other.left_out,
+        )
+
+
+def adopt_user(
+    *, project: Project, user: Any, login_ids: Sequence[LoginIDValue] | None = None, verified: bool = False
+) -> EndUser:
+    """The regular end user behind a saved row of AUTH_USER_MODEL: the one it has, else a new one.
+
+    `login_ids` are what the person logs in with here, by default what the adapter reads from the row; `verified`:
+    somebody has made sure that the addresses are theirs.
+    Raises: LoginIDTaken, with nothing changed.
+    """
+    with transaction.atomic():
+        known = EndUser.objects.filter(user=user).first()
+        if known is not None:
+            return known
+        end_user = EndUser.objects.create(project=project, user=user, adopted_at=timezone.now())
+        for login_id in login_ids_of(project, user) if login_ids is None else login_ids:
+            add_login_id(end_user, project, login_id, verified=verified)
+        audit.record("users", "user.adopted", project=project, end_user_id=end_user.pk)
+    return end_user
+
+
+def adopt_owner(project: Project, login_id: LoginIDValue) -> LoginID | None:
+    """The login ID of a user of the host's own who has this address and becomes an end user now. None where there is
+    nobody, or somebody whom the adapter does not want adopted."""
+    adapter = get_adapter()
+    user = adapter.find_user(project, login_id)
+    if user is None or not adapter.may_adopt(user):
+        return None
+    try:
+        end_user = adopt_user(project=project, user=user, login_ids=[login_id])
+    except (IntegrityError, LoginIDTaken):  # by somebody else at this moment
+        return None
+    return end_user.login_ids.select_related("end_user__user").filter(key=login_id.key).first()
+
+
+def adopt_users(
+    *, project: Project, verified: bool = False, include_staff: bool = False, limit: int | None = None
+) -> Iterator[Adopted]:
+    """Adopt the users of the host who are no end users yet, batch by batch; each batch is a transaction, and what was
+    done stays done. Yields what each batch did. Safe to run again, and beside another run."""
+    model, last = get_user_model(), None
+    while limit is None or limit > 0:
+        rows = model._default_manager.filter(end_user=None).order_by("pk")
+        rows = rows if last is None else rows.filter(pk__gt=last)
+        users = list(rows[: min(BATCH, limit or BATCH)])
+        if not users:
+            break
+        last = users[-1].pk
+        yield _adopt_batch(project, users, verified=verified, include_staff=include_staff)
+        limit = limit and limit - len(users)
+        if limit == 0:
+            break
+
+
+def _adopt_batch(project: Project, users: list[Any], *, verified: bool, include_staff: bool) -> Adopted:
+    wanted = [user for user in users if include_staff or get_adapter().may_adopt(user)]
+    outcome = Adopted(left_out=len(users) - len(wanted))
+    try:
+        with transaction.atomic():
+            return outcome + _insert(project, wanted, verified=verified)
+    except IntegrityError:
+        # Somebody of the batch was adopted, or took a login ID, at this moment: one by one nobody stops the others.
+        for user in wanted:
+            try:
+                with transaction.atomic():
+                    outcome += _insert(project, [user], verified=verified)
+            except IntegrityError:
+                outcome = replace(outcome, left_out=outcome.left_out + 1)
+        return outcome
+
+
+def _insert(project: Project, users: list[Any], *, verified: bool) -> Adopted:
+    now = timezone.now()
+    end_users = [EndUser(project=project, user=user, adopted_at=now) for user in users]
+    wanted = [(end_user, login_id) for end_user in end_users for login_id in login_ids_of(project, end_user.user)]
+    keys = {login_id.key for _, login_id in wanted}
+    taken = set(LoginID.objects.filter(project=project, key__in=keys).values_list("key", flat=True))
+    rows = []
+    for end_user, login_id in wanted:
+        if login_id.key not in taken:
+            taken.add(login_id.key)  # the next user who has it goes without
+            rows.append(_row(end_user, project, login_id, verified=verified))
+    EndUser.objects.bulk_create(end_users)
+    LoginID.objects.bulk_create(rows)
+    return Adopted(users=len(end_users), login_ids=len(rows), taken=len(wanted) - len(rows))
+
+
+def count_unadopted(*, include_staff: bool = False) -> int:
+    """How many users of the host a run would look at."""
+    rows = get_user_model()._default_manager.filter(end_user=None)
+    names = {field.name for field in get_user_model()._meta.concrete_fields} & {"is_staff", "is_superuser"}
+    return rows.exclude(Q() if include_staff else Q(*((name, True) for name in names), _connector=Q.OR)).count()
+
+
+def login_ids_of(project: Project, user: Any) -> list[LoginIDValue]:
+    """What a row of AUTH_USER_MODEL gives to log in with, of the kinds that the project uses and that we can read."""
+    found = []
+    for type, text in get_adapter().login_ids(user):
+        if type in project.login_ids:
+            try:
+                found.append(parse_login_id(type, text))
+            except InvalidLoginID:
+                continue  # such as a user name of two letters: they log in with it at the host's own door
+    return found
+
+
+def add_login_id(end_user: EndUser, project: Project, login_id: LoginIDValue, *, verified: bool) -> LoginID:
+    """Raises: LoginIDTaken."""
+    row = _row(end_user, project, login_id, verified=verified)
+    try:
+        with transaction.atomic():
+            row.save(force_insert=True)
+    except IntegrityError:
+        raise LoginIDTaken from None
+    return row
+
+
+def _row(end_user: EndUser, project: Project, login_id: LoginIDValue, *, verified: bool) -> LoginID:
+    return LoginID(
+        project=project,
+        end_user=end_user,
+        type=login_id.type,
+        value=login_id.value,
+        key=login_id.key,
+        verified_at=timezone.now() if verified else None,
+    )
