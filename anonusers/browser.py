@@ -1,6 +1,7 @@
 """What this browser is in the middle of. Kept in Django's session, so a step belongs to the browser that took the one
 before, a `next` cannot be tampered with, and slow people have 25 minutes."""
 
+import contextlib
 import secrets
 import time
 import uuid
@@ -9,6 +10,7 @@ from typing import Any
 
 from django.http import HttpRequest
 from django.middleware.csrf import rotate_token
+from django.utils import translation
 
 from anonusers.models import Project
 
@@ -22,6 +24,7 @@ class Flow:
     """One thing a person came to do. `next` is where they go afterwards, a path of ours.
 
     `guest` is the sub to promote; `opens_cookie`: the page signs the browser in, besides what `next` does.
+    `language`: what the application asked to speak; empty, and the browser is asked.
     `pending` is the handle of a code that is on its way; `leaves_guest`: the person has agreed to leave it behind.
     `sub` and what follows it are set when the person has proven who they are.
     """
@@ -37,6 +40,7 @@ class Flow:
     pending_to: str = ""
     pending_since: int = 0
     leaves_guest: bool = False
+    language: str = ""
     sub: str | None = None
     authenticated_at: int = 0
     amr: str = ""
@@ -46,6 +50,19 @@ class Flow:
     @property
     def guest_id(self) -> uuid.UUID | None:
         return uuid.UUID(self.guest) if self.guest else None
+
+
+def language_of(ui_locales: str) -> str:
+    """The first of OpenID Connect's `ui_locales` (Core §3.1.2.1) that is one of LANGUAGES; empty where none is."""
+    for tag in ui_locales[:200].split():
+        with contextlib.suppress(LookupError, ValueError):
+            return translation.get_supported_language_variant(tag.lower())
+    return ""
+
+
+def speaking(language: str) -> contextlib.AbstractContextManager[Any]:
+    """Within it texts are in this language; in the request's where it is empty."""
+    return translation.override(language) if language else contextlib.nullcontext()
 
 
 def begin(request: HttpRequest, flow: Flow) -> Flow:

@@ -19,12 +19,12 @@ from uuid import UUID
 from django import forms
 from django.db.models import Count, Max, Min, Q, QuerySet
 from django.utils import timezone
-from django.utils.formats import date_format
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from anonusers.models import AuditEvent, Project
 from portal.audit_words import TITLES, Teller
+from portal.durations import exact_day
 from portal.people import DayField, harmless
 
 SIZE = 50
@@ -140,8 +140,8 @@ class AuditForm(forms.Form):
         if name == "type":
             return str(TITLES.get(value, value))
         if name in ("from", "to"):
-            value = date_format(self.cleaned_data[name], "j M Y")
-        return _now("%(label)s: %(value)s") % {"label": self.fields[name].label, "value": value}
+            value = exact_day(self.cleaned_data[name])
+        return gettext("%(label)s: %(value)s") % {"label": self.fields[name].label, "value": value}
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
-"""Seconds in words, and what two lifetimes mean together. Pure; static/portal/portal.js has the twin."""
+"""Seconds and days in words, and what two lifetimes mean together. Pure; static/portal/portal.js has the twin."""
 
 from dataclasses import dataclass
+from datetime import date
 
-from django.utils.formats import number_format
+from django.utils.formats import date_format, number_format
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, pgettext
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 
@@ -40,9 +41,29 @@ def relative(seconds: float) -> str:
     away = int(abs(seconds))
     if away < MINUTE:
         return _("just now") if seconds <= 0 else _("in less than a minute")
-    unit = next(unit for unit in (DAY, HOUR, MINUTE) if away >= unit)
-    words = in_words(away - away % unit)
-    return (_("%s ago") if seconds < 0 else _("in %s")) % words
+    days, hours, minutes = away // DAY, away // HOUR, away // MINUTE
+    # Whole phrases: in "vor 2 Tagen" the noun is another one than in "2 Tage".
+    if seconds < 0:
+        if days:
+            return ngettext("%(count)d day ago", "%(count)d days ago", days) % {"count": days}
+        if hours:
+            return ngettext("%(count)d hour ago", "%(count)d hours ago", hours) % {"count": hours}
+        return ngettext("%(count)d minute ago", "%(count)d minutes ago", minutes) % {"count": minutes}
+    if days:
+        return ngettext("in %(count)d day", "in %(count)d days", days) % {"count": days}
+    if hours:
+        return ngettext("in %(count)d hour", "in %(count)d hours", hours) % {"count": hours}
+    return ngettext("in %(count)d minute", "in %(count)d minutes", minutes) % {"count": minutes}
+
+
+def exact_day(day: date) -> str:
+    """`20 Nov 2026`, as the page's language writes it."""
+    return date_format(day, pgettext("date format", "j M Y"))
+
+
+def short_day(day: date) -> str:
+    """`20 Nov`, where the year is clear."""
+    return date_format(day, pgettext("date format", "j M"))
 
 
 @dataclass(frozen=True, kw_only=True)

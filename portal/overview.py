@@ -7,16 +7,15 @@ from datetime import date, timedelta
 from typing import Any
 
 from django import forms
-from django.utils.formats import date_format, number_format
-from django.utils.translation import gettext as _now
+from django.utils.formats import number_format
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 
 from anonusers import counting
 from anonusers.models import Application
 from anonusers.statistics import Series
 from portal.charts import Chart, bar_chart, line_chart, share
-from portal.durations import grouped
+from portal.durations import exact_day, grouped
 
 PRESETS = (7, 30, 90)
 DEFAULT = 30
@@ -87,7 +86,7 @@ class RangeForm(forms.Form):
         if first is None:
             return self._preset(self.cleaned_data["days"] or DEFAULT)
         if last > self.today:
-            return Range(first, self.today, note=_now("Days that are still to come were left out."))
+            return Range(first, self.today, note=gettext("Days that are still to come were left out."))
         return Range(first, last)
 
     def _preset(self, days: int) -> Range:
@@ -111,7 +110,7 @@ def percent(part: int, whole: int) -> str:
         return "–"
     value = 100 * part / whole
     digits = 0 if value >= 99.95 or value == 0 else 1
-    return f"{decimal(value, digits)} %"
+    return gettext("%(number)s %%") % {"number": decimal(value, digits)}
 
 
 def decimal(value: float, digits: int) -> str:
@@ -140,18 +139,18 @@ def figures(numbers: Series, today: date) -> list[Figure]:
     """New guests, active people, promotions."""
     days, per_day = numbers.days, numbers.per_day
     shown = [
-        ("new-guests", _now("New guests"), _now("Sign-ups a day."), [(_now("New guests"), counting.CREATED)]),
+        ("new-guests", gettext("New guests"), gettext("Sign-ups a day."), [(gettext("New guests"), counting.CREATED)]),
         (
             "promotions",
-            _now("Promoted"),
-            _now("Guests who became regular users."),
-            [(_now("Promoted"), counting.PROMOTED)],
+            gettext("Promoted"),
+            gettext("Guests who became regular users."),
+            [(gettext("Promoted"), counting.PROMOTED)],
         ),
         (
             "active-people",
-            _now("Active people"),
-            _now("Who was here on a day, once each: guests and regular users apart."),
-            [(_now("Guests"), counting.ACTIVE_GUESTS), (_now("Regular"), counting.ACTIVE_REGULARS)],
+            gettext("Active people"),
+            gettext("Who was here on a day, once each: guests and regular users apart."),
+            [(gettext("Guests"), counting.ACTIVE_GUESTS), (gettext("Regular"), counting.ACTIVE_REGULARS)],
         ),
     ]
     return [
@@ -171,7 +170,7 @@ def _figure(
 
 
 def _hint(day: date, values: dict[str, int]) -> str:
-    return f"{date_format(day, 'j M Y')}: " + ", ".join(f"{name} {grouped(value)}" for name, value in values.items())
+    return f"{exact_day(day)}: " + ", ".join(f"{name} {grouped(value)}" for name, value in values.items())
 
 
 def _summary(days: list[date], series: list[tuple[str, list[int]]]) -> str:
@@ -180,8 +179,8 @@ def _summary(days: list[date], series: list[tuple[str, list[int]]]) -> str:
     for name, values in series:
         most = max(values)
         day = days[values.index(most)]
-        facts = {"name": name, "total": grouped(sum(values)), "most": grouped(most), "day": date_format(day, "j M Y")}
-        sentences.append(_now("%(name)s: %(total)s in all, at most %(most)s, on %(day)s.") % facts)
+        facts = {"name": name, "total": grouped(sum(values)), "most": grouped(most), "day": exact_day(day)}
+        sentences.append(gettext("%(name)s: %(total)s in all, at most %(most)s, on %(day)s.") % facts)
     return " ".join(sentences)
 
 
@@ -200,23 +199,23 @@ def cards(numbers: Series) -> list[Card]:
         name: grouped(numbers.today[name]) for name in (counting.CREATED, counting.ACTIVE_GUESTS, counting.PROMOTED)
     }
     return [
-        Card(_now("New guests"), grouped(created), _now("%s today") % today[counting.CREATED], ""),
+        Card(gettext("New guests"), grouped(created), gettext("%s today") % today[counting.CREATED], ""),
         Card(
-            _now("Active guests a day"),
+            gettext("Active guests a day"),
             average(numbers, counting.ACTIVE_GUESTS),
-            _now("%s today") % today[counting.ACTIVE_GUESTS],
-            _now("Not in it: %s regular users a day") % average(numbers, counting.ACTIVE_REGULARS),
+            gettext("%s today") % today[counting.ACTIVE_GUESTS],
+            gettext("Not in it: %s regular users a day") % average(numbers, counting.ACTIVE_REGULARS),
         ),
         Card(
-            _now("Promoted"),
+            gettext("Promoted"),
             grouped(numbers.total(counting.PROMOTED)),
-            _now("%s today") % today[counting.PROMOTED],
+            gettext("%s today") % today[counting.PROMOTED],
             "",
         ),
         Card(
-            _now("Conversion"),
+            gettext("Conversion"),
             percent(converted, created),
-            _now("%(part)s of %(whole)s new guests") % {"part": grouped(converted), "whole": grouped(created)},
+            gettext("%(part)s of %(whole)s new guests") % {"part": grouped(converted), "whole": grouped(created)},
             "",
         ),
     ]
@@ -232,25 +231,25 @@ def funnel(numbers: Series) -> list[Step]:
     """What became of those who signed up in the range, until now."""
     created = numbers.total(counting.CREATED)
     return [
-        _step(_now("Signed up as guests"), created, created),
+        _step(gettext("Signed up as guests"), created, created),
         _step(
-            _now("Came back on another day"),
+            gettext("Came back on another day"),
             numbers.total(counting.COHORT_RETURNED),
             created,
         ),
-        _step(_now("Began to keep the account"), numbers.total(counting.COHORT_STARTED), created),
-        _step(_now("Promoted to regular users"), numbers.total(counting.COHORT_PROMOTED), created),
+        _step(gettext("Began to keep the account"), numbers.total(counting.COHORT_STARTED), created),
+        _step(gettext("Promoted to regular users"), numbers.total(counting.COHORT_PROMOTED), created),
     ]
 
 
 def time_to_promote(numbers: Series) -> list[Step]:
     """Of those who were promoted in the range."""
     words = (
-        _now("Within an hour"),
-        _now("Within a day"),
-        _now("Within a week"),
-        _now("Within 30 days"),
-        _now("Later"),
+        gettext("Within an hour"),
+        gettext("Within a day"),
+        gettext("Within a week"),
+        gettext("Within 30 days"),
+        gettext("Later"),
     )
     counts = [numbers.total(name) for name in counting.TIME_TO_PROMOTE]
     return [_step(label, count, sum(counts)) for label, count in zip(words, counts, strict=True)]
@@ -279,7 +278,7 @@ def by_application(numbers: Series, applications: Iterable[Application]) -> list
     most_used = sorted({*created, *promoted}, key=lambda one: (-created[one], -promoted[one], one.pk if one else 0))
     return [
         OfApplication(
-            name=one.name if one else _now("No application, or one that is gone"),
+            name=one.name if one else gettext("No application, or one that is gone"),
             client_id=one.client_id if one else "",
             created=created[one],
             promoted=promoted[one],
@@ -305,7 +304,7 @@ def by_method(numbers: Series) -> list[Step]:
         for name, count in sorted(promoted.items(), key=lambda of: (-of[1], of[0]))
     ]
     if superseded:
-        steps.append(_step(_now("Went on in an account they had"), superseded, whole))
+        steps.append(_step(gettext("Went on in an account they had"), superseded, whole))
     return steps
 
 

@@ -9,12 +9,12 @@ from urllib.parse import urlencode
 
 from django import forms
 from django.http import QueryDict
-from django.utils.formats import date_format
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from anonusers.models import Application, Project
 from anonusers.people import GUEST, REGULAR, Filters, Listed, parse_cursor
+from portal.durations import exact_day
 
 YES, NO = "yes", "no"
 BOOL = {YES: True, NO: False}
@@ -143,15 +143,15 @@ class PeopleForm(forms.Form):
 
     def _in_words(self, name: str, value: str) -> str:
         if name == "q":
-            return _now("Search: %(text)s") % {"text": value}
+            return gettext("Search: %(text)s") % {"text": value}
         if name in ("created_from", "created_to"):
-            words = _now("Created from %(day)s") if name == "created_from" else _now("Created up to %(day)s")
-            return words % {"day": date_format(self.cleaned_data[name], "j M Y")}
+            words = gettext("Created from %(day)s") if name == "created_from" else gettext("Created up to %(day)s")
+            return words % {"day": exact_day(self.cleaned_data[name])}
         field: Any = self.fields[name]
         label = str(dict(field.choices)[value])
         if name == "application":
-            return _now("Signed up through %(name)s") % {"name": label}
-        return _now("Active: %(when)s") % {"when": label.lower()} if name == "active" else label
+            return gettext("Signed up through %(name)s") % {"name": label}
+        return gettext("Active: %(when)s") % {"when": label[:1].lower() + label[1:]} if name == "active" else label
 
 
 def read_query(text: str, project: Project) -> PeopleForm:

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from django import forms
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 
 from anonusers.budgets import read_budget
 from anonusers.conf import conf
@@ -129,9 +128,9 @@ class Outcome:
     """What happens to guests, in one sentence. The patterns go to the page, where the script fills them live."""
 
     def __init__(self) -> None:
-        self.never = _now("Guests are never removed.")
-        self.at_once = _now("Guests are removed after {inactive} without activity, once their sessions are over.")
-        self.later = _now(
+        self.never = gettext("Guests are never removed.")
+        self.at_once = gettext("Guests are removed after {inactive} without activity, once their sessions are over.")
+        self.later = gettext(
             "Guests are set aside after {inactive} without activity, once their sessions are over, "
             "and removed {quarantine} later."
         )
@@ -152,12 +151,12 @@ def in_days(days: int) -> str:
 def patterns() -> dict[str, str]:
     """What each kind of limit is called; `{n}` is the number."""
     return {
-        "s": _now("{n} a second"),
-        "m": _now("{n} a minute"),
-        "h": _now("{n} an hour"),
-        "d": _now("{n} a day"),
-        "off": _now("No limit"),
-        "empty": _now("The server's default: {default}"),
+        "s": gettext("{n} a second"),
+        "m": gettext("{n} a minute"),
+        "h": gettext("{n} an hour"),
+        "d": gettext("{n} a day"),
+        "off": gettext("No limit"),
+        "empty": gettext("The server's default: {default}"),
     }
 
 

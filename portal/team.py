@@ -21,6 +21,7 @@ from django.db.models import Exists, Q, QuerySet
 from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_decode, urlsafe_base64_encode
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext_lazy
 
 from anonusers import audit
 from anonusers.models import AuditEvent, Project
@@ -72,6 +73,18 @@ def find_operator(text: str) -> Any:
     if len(operators) > 1:
         raise ValidationError(_("Several operators have this address. Use the user name."), code="several")
     return operators[0] if operators else None
+
+
+ROLES_SAID = {
+    "owner": pgettext_lazy("in a sentence", "owner"),
+    "editor": pgettext_lazy("in a sentence", "editor"),
+    "viewer": pgettext_lazy("in a sentence", "viewer"),
+}
+
+
+def role_said(member: Membership) -> str:
+    """The role within a sentence; some languages write its first letter small, others never do."""
+    return str(ROLES_SAID[member.role])
 
 
 def add_member(*, project: Project, user: Any, role: str, actor: Any) -> Membership:
@@ -190,7 +203,7 @@ def _record(project: Project, type: str, member: Membership, actor: Any, changes
 
 
 def _words(member: Membership) -> dict[str, Any]:
-    return {"name": member.user.get_username(), "role": member.get_role_display().lower()}
+    return {"name": member.user.get_username(), "role": role_said(member)}
 
 
 # --- accounts and links ---------------------------------------------------------------------------

@@ -11,13 +11,13 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from anonusers import account, credentials, device_keys, sessions
+from anonusers import account, browser, credentials, device_keys, sessions
 from anonusers.devices import place_of
 from anonusers.errors import CredentialsWrong, UnknownKey, UnknownSession
 from anonusers.login_ids import USERNAME
 from anonusers.models import DeviceKey, LoginID, OneTimeToken, Session
 from anonusers.pages.promote import EMPTY, FIELD, LABEL, SWITCH, check_password, kind_of, name_of, rules
-from anonusers.pages.visit import THEME, Onward, Sorry, Visit, hosted, see_other
+from anonusers.pages.visit import LANGUAGE, THEME, Onward, Sorry, Visit, hosted, see_other
 from anonusers.pages.words import TELLABLE, Problems, ago
 
 DONE = {
@@ -36,6 +36,9 @@ def settings(visit: Visit) -> HttpResponse:
     theme = visit.request.GET.get("x_color_scheme", "")
     if theme in ("light", "dark") and visit.request.session.get(THEME) != theme:
         visit.request.session[THEME] = theme
+    language = browser.language_of(visit.request.GET.get("ui_locales", ""))
+    if language and visit.request.session.get(LANGUAGE) != language:
+        visit.request.session[LANGUAGE] = language
     end_user = session.end_user
     login_ids = list(end_user.login_ids.order_by("created_at", "pk"))
     keys = device_keys.list_keys(end_user)

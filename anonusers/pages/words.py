@@ -4,9 +4,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.utils import timezone
-from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_noop, ngettext
 
 from anonusers.errors import (
     AnonUsersError,
@@ -96,6 +95,12 @@ class Problems:
                 raise error
 
 
+# What `LoginIDNotAllowed` says of itself; flow.py and errors.py know no language.
+NOT_ALLOWED = (
+    gettext_noop("This kind of login ID is not used here."),
+    gettext_noop("A user name needs a password, and no code can be sent to it."),
+)
+
 TELLABLE = (
     Busy,
     CodeExpired,
@@ -130,6 +135,19 @@ def in_words(seconds: int) -> str:
 
 
 def ago(time: datetime) -> str:
-    if timezone.now() - time < timedelta(minutes=1):
+    """`just now`, `2 hours ago`, `3 months ago`: whole phrases, since languages bend the number's noun in them."""
+    minutes = (timezone.now() - time) // timedelta(minutes=1)
+    hours, days = minutes // 60, minutes // 1440
+    months = days * 12 // 365
+    if minutes < 1:
         return _("just now")
-    return _("%(time)s ago") % {"time": timesince(time, depth=1)}
+    if hours < 1:
+        return ngettext("%(count)d minute ago", "%(count)d minutes ago", minutes) % {"count": minutes}
+    if days < 1:
+        return ngettext("%(count)d hour ago", "%(count)d hours ago", hours) % {"count": hours}
+    if months < 1:
+        return ngettext("%(count)d day ago", "%(count)d days ago", days) % {"count": days}
+    if months < 24:
+        return ngettext("%(count)d month ago", "%(count)d months ago", months) % {"count": months}
+    years = months // 12
+    return ngettext("%(count)d year ago", "%(count)d years ago", years) % {"count": years}

@@ -87,7 +87,7 @@ class TeamView(ProjectView):
         if (operator := team.find_operator(who)) is not None:
             member = team.add_member(user=operator, **facts)
             said = _("%(name)s is in the team now, as %(role)s.")
-            return self.done(said % {"name": who, "role": member.get_role_display().lower()})
+            return self.done(said % {"name": who, "role": team.role_said(member)})
         if "@" not in who:
             raise ValidationError(
                 _("No operator has this user name. To invite somebody new, enter their e-mail address.")
@@ -118,7 +118,7 @@ class TeamView(ProjectView):
         if member is None:
             raise Http404
         said = _("%(name)s: the role is %(role)s now.")
-        return self.done(said % {"name": member.user.get_username(), "role": member.get_role_display().lower()})
+        return self.done(said % {"name": member.user.get_username(), "role": team.role_said(member)})
 
     def remove(self) -> HttpResponse:
         wanted = self.member(self.request.POST.get("member")).pk

@@ -70,6 +70,10 @@ class AuthorizeView(OAuthView):
         repeated = {name for name, values in lists.items() if len(values) > 1}
         # Of a repeated parameter none is taken; one without a value counts as omitted (RFC 6749 §3.1).
         self.parameters = {name: values[0] for name, values in lists.items() if values[0] and name not in repeated}
+        with browser.speaking(browser.language_of(self.parameters.get("ui_locales", ""))):
+            return self.answer_or_say_why_not(repeated)
+
+    def answer_or_say_why_not(self, repeated: set[str]) -> HttpResponse:
         try:
             application = self.client()
             redirect_uri = self.redirect_uri(application, is_left_out="redirect_uri" not in repeated)
@@ -219,6 +223,7 @@ class AuthorizeView(OAuthView):
             next="",
             application=wanted.application.pk,
             opens_cookie=wanted.single_sign_on,
+            language=browser.language_of(self.parameters.get("ui_locales", "")),
             **known,
         )
         flow.next = self.next(flow.id)

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.http import HttpResponse
 from django.shortcuts import render
+from django.utils.translation import override
 from rest_framework.request import Request
 
 from anonusers.conf import conf
@@ -61,7 +62,8 @@ EXAMPLE_PROBLEM = ValidationFailed([Cause("/client_id", "type", "Not a valid str
 
 @lru_cache(maxsize=1)
 def cached_document() -> dict[str, Any] | None:
-    return document()
+    with override("en"):  # for everybody, whoever asks first
+        return document()
 
 
 class SchemaView(NativeView):
@@ -96,7 +98,10 @@ class ReferenceView(NativeView):
             "example_problem": _problem(EXAMPLE_PROBLEM),
             "limited_answer": _problem(RateLimited("signup_per_ip", retry_after=42)),
         }
-        return render(self.http_request, "anonusers/reference.html", context)
+        with override("en"):  # like the schema; its words are in no catalogue
+            response = render(self.http_request, "anonusers/reference.html", context)
+        response.headers["Content-Language"] = "en"
+        return response
 
 
 def _budget(text: str) -> str | None:
