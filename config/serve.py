@@ -36,7 +36,7 @@ PREPARE, START = "prepare", "start"
 # granian's own lines in the form of ours.
 JSON_LOGS = Path(__file__).with_name("granian_logs.json")
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("config.serve")  # also where this file is __main__
 
 
 class CannotServe(Exception):

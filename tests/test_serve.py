@@ -50,14 +50,14 @@ def free_port() -> int:
 class Server:
     """One run of `python -m config.serve` in a directory of its own."""
 
-    def __init__(self, var: Path, **settings: object) -> None:
+    def __init__(self, var: Path, *words: str, **settings: object) -> None:
         self.port = free_port()
         self.log = var.parent / f"log-{self.port}"
         defaults = {"VAR_DIR": var, "CONFIG": var.parent / "project.toml", "PORT": self.port}
         self.began = time.monotonic()
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "config.serve"],
+                [sys.executable, "-m", "config.serve", *words],
                 cwd=ROOT,
                 env=environment(**defaults | settings),
                 stdin=subprocess.DEVNULL,
@@ -93,8 +93,8 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(var: Path, **settings: object) -> Iterator[Server]:
-    server = Server(var, **settings)
+def serving(var: Path, *words: str, **settings: object) -> Iterator[Server]:
+    server = Server(var, *words, **settings)
     try:
         yield server
     finally:
