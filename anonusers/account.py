@@ -256,12 +256,12 @@ def _create(end_user: EndUser, project: Project, type: str, text: str, *, verifi
 def _mirror(end_user: EndUser) -> None:
     """The host's e-mail field says the user's first address: it may be what a password reset of the host goes to."""
     model = get_user_model()
-    names = {field.name for field in model._meta.concrete_fields}
-    if model.EMAIL_FIELD not in names or model.EMAIL_FIELD == model.USERNAME_FIELD:
+    field = model.get_email_field_name()
+    if field not in {field.name for field in model._meta.concrete_fields} or field == model.USERNAME_FIELD:
         return
     first = end_user.login_ids.filter(type=EMAIL).order_by("created_at", "pk").first()
-    setattr(end_user.user, model.EMAIL_FIELD, first.value if first else "")
-    end_user.user.save(update_fields=[model.EMAIL_FIELD])
+    setattr(end_user.user, field, first.value if first else "")
+    end_user.user.save(update_fields=[field])
 
 
 def _send(end_user: EndUser, project: Project, payload: dict[str, object], ip: str) -> PendingLoginID:

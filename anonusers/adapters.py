@@ -46,8 +46,9 @@ class Adapter:
         if _is_email(model.USERNAME_FIELD):
             name += GUEST_DOMAIN
         values = {model.USERNAME_FIELD: name, "password": UNUSABLE_PASSWORD_PREFIX + secrets.token_urlsafe(30)}
-        if model.EMAIL_FIELD != model.USERNAME_FIELD and _must_be_unique(model.EMAIL_FIELD):
-            values[model.EMAIL_FIELD] = f"guest-{sub.hex}{GUEST_DOMAIN}"
+        email_field = model.get_email_field_name()
+        if email_field != model.USERNAME_FIELD and _must_be_unique(email_field):
+            values[email_field] = f"guest-{sub.hex}{GUEST_DOMAIN}"
         return values
 
     def find_user(self, project: Project, login_id: LoginIDValue) -> Any:
@@ -58,7 +59,7 @@ class Adapter:
         """
         model = get_user_model()
         names = {field.name for field in model._meta.concrete_fields}
-        field = {EMAIL: model.EMAIL_FIELD, USERNAME: model.USERNAME_FIELD}.get(login_id.type)
+        field = {EMAIL: model.get_email_field_name(), USERNAME: model.USERNAME_FIELD}.get(login_id.type)
         if field not in names or (login_id.type == USERNAME and _is_email(model.USERNAME_FIELD)):
             return None
         rows = model._default_manager.filter(**{f"{field}__iexact": login_id.value, "end_user": None})
@@ -67,7 +68,7 @@ class Adapter:
     def login_ids(self, user: Any) -> list[tuple[str, str]]:
         """What a user of the host logs in with, as (type, text): their address and their user name."""
         found = []
-        if email := getattr(user, user.EMAIL_FIELD, ""):
+        if email := getattr(user, user.get_email_field_name(), ""):
             found.append((EMAIL, str(email)))
         if not _is_email(user.USERNAME_FIELD):
             found.append((USERNAME, str(user.get_username())))
@@ -87,11 +88,12 @@ class Adapter:
         model = get_user_model()
         changed = {"password"}
         user.password = password or UNUSABLE_PASSWORD_PREFIX + secrets.token_urlsafe(30)
-        has_email_field = any(field.name == model.EMAIL_FIELD for field in model._meta.concrete_fields)
-        if login_id.type == EMAIL and has_email_field and model.EMAIL_FIELD != model.USERNAME_FIELD:
-            setattr(user, model.EMAIL_FIELD, login_id.value)
-            changed.add(model.EMAIL_FIELD)
-        wanted = EMAIL if model.EMAIL_FIELD == model.USERNAME_FIELD else USERNAME
+        email_field = model.get_email_field_name()
+        has_email_field = any(field.name == email_field for field in model._meta.concrete_fields)
+        if login_id.type == EMAIL and has_email_field and email_field != model.USERNAME_FIELD:
+            setattr(user, email_field, login_id.value)
+            changed.add(email_field)
+        wanted = EMAIL if _is_email(model.USERNAME_FIELD) else USERNAME
         if login_id.type == wanted:
             manager = model._default_manager
             if not manager.filter(**{f"{model.USERNAME_FIELD}__iexact": login_id.value}).exclude(pk=user.pk).exists():
@@ -110,8 +112,9 @@ class Adapter:
         if _is_email(model.USERNAME_FIELD):
             name += GUEST_DOMAIN
         values: dict[str, Any] = {"first_name": "", "last_name": "", "is_active": False, "last_login": None}
-        email = f"{name.partition('@')[0]}{GUEST_DOMAIN}" if _must_be_unique(model.EMAIL_FIELD) else ""
-        values |= {model.EMAIL_FIELD: email, "is_staff": False, "is_superuser": False, model.USERNAME_FIELD: name}
+        email_field = model.get_email_field_name()
+        email = f"{name.partition('@')[0]}{GUEST_DOMAIN}" if _must_be_unique(email_field) else ""
+        values |= {email_field: email, "is_staff": False, "is_superuser": False, model.USERNAME_FIELD: name}
         known = {field.name for field in model._meta.concrete_fields}
         for field, value in values.items():
             if field in known:

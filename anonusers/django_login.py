@@ -1,4 +1,4 @@
-"""When the host logs somebody in or out through Django: a view of its own, the admin, allauth, all that calls `login()`.
+"""When the host logs somebody in or out through Django: in a view of its own, the admin, allauth.
 
 Django's session and our cookie live side by side, and Django's user goes first. Nobody is left signed in whom they
 logged out, and a guest who logs in to an account that existed goes the way that the project says.
@@ -14,16 +14,13 @@ from django.contrib.auth import (
     update_session_auth_hash,
 )
 from django.contrib.auth.signals import user_logged_in, user_logged_out
-from django.core.exceptions import ObjectDoesNotExist
 from django.http import HttpRequest
 
 from anonusers import credentials, sessions
-from anonusers.adapters import get_adapter
-from anonusers.adoption import adopt_user
-from anonusers.errors import AnonUsersError, LoginIDTaken
+from anonusers.errors import AnonUsersError
 from anonusers.guests import take_away
-from anonusers.login import leave_guest
 from anonusers.models import EndUser, Session
+from anonusers.registration import leave_guest
 
 UID = "anonusers.django_login"
 
@@ -34,21 +31,12 @@ def connect() -> None:
 
 
 def logged_in(sender: Any, request: Any, user: Any, **kwargs: Any) -> None:
-    """A guest goes on as the account; somebody else's session of ours ends."""
+    """A guest goes on as the account; a regular user's session of ours ends where it is somebody else's."""
     session = _cookie_session(request)
-    if session is None or session.end_user.user_id == user.pk:
-        return
-    if not session.end_user.is_guest:
+    if session is not None and not session.end_user.is_guest and session.end_user.user_id != user.pk:
         _end(request, session)
-        return
-    account = _account_of(user, session)
-    if account is None or account.project_id != session.project_id:
-        return  # nobody of this project, such as an operator: the guest stays as it is
-    left = leave_guest(
-        account, guest=session.end_user, project=session.project, method="host", application=session.application
-    )
-    if left.superseded is not None:
-        take_away(_http(request))
+    elif request is not None and (session is not None or "Authorization" in _http(request).headers):
+        leave_guest(request, user)
 
 
 def logged_out(sender: Any, request: Any, user: Any, **kwargs: Any) -> None:
@@ -91,21 +79,6 @@ def _cookie_session(request: Any) -> Session | None:
         return credentials.cookie_session(http_request) if http_request.COOKIES.get(name) else None
     except (AnonUsersError, KeyError):  # a made-up request without a host
         return None
-
-
-def _account_of(user: Any, session: Session) -> EndUser | None:
-    """The end user behind the host's row; a user of the host's own becomes one, else a guest would have no account to
-    go on as."""
-    try:
-        found: EndUser = user.end_user
-    except (AttributeError, ObjectDoesNotExist):
-        if not get_adapter().may_adopt(user):
-            return None
-        try:
-            return adopt_user(project=session.project, user=user)
-        except LoginIDTaken:
-            return adopt_user(project=session.project, user=user, login_ids=[])
-    return found
 
 
 def _end(request: Any, session: Session) -> None:

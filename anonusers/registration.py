@@ -5,21 +5,23 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth import SESSION_KEY, get_user_model, update_session_auth_hash
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import transaction
 from django.http import HttpRequest
 from django.middleware.csrf import rotate_token
 from django.utils import timezone
 
-from anonusers import credentials
+from anonusers import credentials, login
+from anonusers.adapters import get_adapter
 from anonusers.adoption import adopt_user
-from anonusers.errors import AnonUsersError, UserIsRegular
-from anonusers.guests import SESSION, become, demand_hand_out, guest_of, hand_out, presented_session
+from anonusers.errors import AnonUsersError, LoginIDTaken, UserIsRegular
+from anonusers.guests import SESSION, become, demand_hand_out, guest_of, hand_out, presented_session, take_away
 from anonusers.login_ids import EMAIL, PHONE, USERNAME, LoginIDValue, parse_login_id
 from anonusers.models import EndUser, Session, project_at
 from anonusers.promotion import promote_as_saved
 from anonusers.sessions import open_session
 
-__all__ = ["apromote_guest", "promote_guest", "registering_user"]
+__all__ = ["apromote_guest", "leave_guest", "promote_guest", "registering_user"]
 
 
 def registering_user(request: Any) -> Any:
@@ -88,6 +90,55 @@ apromote_guest = sync_to_async(promote_guest)
 """`promote_guest` for async views; `save` stays a plain function."""
 
 
+def leave_guest(request: Any, user: Any, *, method: str = "host") -> EndUser | None:
+    """The guest of this request has proven to be `user`, an account that existed before, and goes on as that one: where
+    the project says so (`promotion_conflict`), the guest is superseded and its sessions end; else it stays as it is.
+    The superseded guest, or None.
+
+    Django's `login()` is followed without it. Call it where you hand out tokens of your own to somebody who has just
+    logged in. The event `user.anonymous.promoted` names both, so that you can bring the guest's data along.
+    """
+    http_request: HttpRequest = getattr(request, "_request", request)
+    session = _session_of(http_request)
+    if session is None or not session.end_user.is_guest or session.end_user.user_id == user.pk:
+        return None
+    account = _account_of(user, session)
+    if account is None or account.project_id != session.project_id:
+        return None  # nobody of this project, such as an operator
+    left = login.leave_guest(
+        account, guest=session.end_user, project=session.project, method=method, application=session.application
+    )
+    if left.superseded is not None and session.kind == Session.Kind.COOKIE:
+        take_away(http_request)
+    return left.superseded
+
+
+def _account_of(user: Any, session: Session) -> EndUser | None:
+    """The end user behind the host's row; a user of the host's own becomes one, else a guest would have no account to
+    go on as."""
+    try:
+        found: EndUser = user.end_user
+    except (AttributeError, ObjectDoesNotExist):
+        if not get_adapter().may_adopt(user):
+            return None
+        try:
+            return adopt_user(project=session.project, user=user)
+        except LoginIDTaken:
+            return adopt_user(project=session.project, user=user, login_ids=[])
+    return found
+
+
+def _session_of(request: HttpRequest) -> Session | None:
+    """Our live session that came with a request, if any."""
+    known = getattr(request, SESSION, None)
+    if known is not None:
+        return known if known.is_live(timezone.now()) else None
+    try:
+        return presented_session(request)
+    except AnonUsersError:
+        return None
+
+
 def _given(email: str | None, phone: str | None, username: str | None) -> list[LoginIDValue] | None:
     texts = {EMAIL: email, PHONE: phone, USERNAME: username}
     if all(text is None for text in texts.values()):
@@ -116,12 +167,9 @@ def _register_visitor(
 
 def _presenting(request: Any, http_request: HttpRequest, guest: EndUser) -> Session | None:
     """Our session that this request came with; None for a guest whom Django's own session names."""
-    known = getattr(http_request, SESSION, None) or getattr(request, "auth", None)
+    known = getattr(request, "auth", None)
     if not isinstance(known, Session):
-        try:
-            known = presented_session(http_request)
-        except AnonUsersError:
-            return None
+        known = _session_of(http_request)
     return known if known is not None and known.end_user_id == guest.pk else None
 
 

@@ -18,6 +18,8 @@ NO_SKIP = bool(os.environ.get("ANONUSERS_NO_SKIP"))
 hypothesis.settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     hypothesis.settings.load_profile("ci")
+# Whole projects with user models of their own, each for a process of its own (test_hosts.py).
+collect_ignore = ["hosts"]
 HOST = "localhost:8000"
 ORIGIN = f"http://{HOST}"
 APP_ORIGIN = "http://localhost:9000"

@@ -1,0 +1,25 @@
+"""Django's own users, forms and log-in views."""
+
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+
+from tests.hosts.story import EMAIL, PASSWORD, Browser, Story
+
+pytestmark = pytest.mark.django_db
+
+
+class TestStory(Story):
+    def register(self, browser: Browser, email: str = EMAIL, password: str = PASSWORD) -> Any:
+        form = {"username": email.partition("@")[0], "email": email, "password1": password, "password2": password}
+        return browser.client.post("/register/", form)
+
+    def log_in(self, browser: Browser, email: str = EMAIL, password: str = PASSWORD) -> Any:
+        return browser.client.post("/accounts/login/", {"username": email.partition("@")[0], "password": password})
+
+    def log_out(self, browser: Browser) -> None:
+        assert browser.client.post("/accounts/logout/").status_code == 302
+
+    def make_user(self, email: str, password: str) -> Any:
+        return get_user_model().objects.create_user(email.partition("@")[0], email, password)
