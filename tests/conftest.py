@@ -20,19 +20,21 @@ if os.environ.get("CI"):
     hypothesis.settings.load_profile("ci")
 # Whole projects with user models of their own, each for a process of its own (test_hosts.py).
 collect_ignore = ["hosts"]
+# Marker → the database beside which its tests run.
+AT_HOME = {"postgres": "postgresql", "once": "sqlite"}
 HOST = "localhost:8000"
 ORIGIN = f"http://{HOST}"
 APP_ORIGIN = "http://localhost:9000"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests that need PostgreSQL do not exist elsewhere; they are not "skipped", CI runs them on PostgreSQL."""
-    if connection.vendor == "postgresql":
-        return
-    postgres = [item for item in items if item.get_closest_marker("postgres")]
-    if postgres:
-        config.hook.pytest_deselected(items=postgres)
-        items[:] = [item for item in items if item not in postgres]
+    """Tests that need PostgreSQL do not exist elsewhere, and those that no database concerns are run beside SQLite;
+    they are not "skipped", CI runs each where it belongs."""
+    foreign = [marker for marker, vendor in AT_HOME.items() if vendor != connection.vendor]
+    elsewhere = [item for item in items if any(item.get_closest_marker(marker) for marker in foreign)]
+    if elsewhere:
+        config.hook.pytest_deselected(items=elsewhere)
+        items[:] = [item for item in items if item not in elsewhere]
 
 
 @pytest.hookimpl(hookwrapper=True)

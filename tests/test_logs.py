@@ -329,8 +329,9 @@ def test_a_link_to_a_new_password_is_in_no_line(application: Application, writte
 @pytest.mark.django_db
 def test_a_cookie_is_in_no_line(application: Application, written: Written) -> None:
     client = Client(HTTP_HOST=HOST, REMOTE_ADDR=ADDRESS)
-    api(client, "signup/", {"client_id": application.client_id, "session": "cookie"})
+    assert api(client, "signup/", {"client_id": application.client_id, "kind": "cookie"}).status_code == 201
     client.get("/settings")
+    assert client.cookies["anonusers_session"].value
     assert_unsaid(written, [ADDRESS, *(cookie.value for cookie in client.cookies.values() if len(cookie.value) > 20)])
 
 

@@ -10,6 +10,8 @@ import pytest
 
 from tests.test_serve import PROJECT, ROOT, Server, environment, free_port, password, serving
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
