@@ -6,13 +6,7 @@ logged out, and a guest who logs in to an account that existed goes the way that
 
 from typing import Any
 
-from django.contrib.auth import (
-    BACKEND_SESSION_KEY,
-    HASH_SESSION_KEY,
-    SESSION_KEY,
-    logout,
-    update_session_auth_hash,
-)
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, logout
 from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.http import HttpRequest
 
@@ -53,7 +47,8 @@ def follow(request: HttpRequest, end_user: EndUser) -> None:
     if key is None:
         return
     if key == _session_value(end_user.user):
-        update_session_auth_hash(request, end_user.user)
+        # Not update_session_auth_hash(): it looks at request.user first, whom an old hash makes Django log out.
+        request.session[HASH_SESSION_KEY] = end_user.user.get_session_auth_hash()
     elif EndUser.objects.filter(user=key, project=end_user.project_id).exists():
         # Not an operator, who may look at the pages of a project. The rest of the session is the browser's.
         for name in (SESSION_KEY, BACKEND_SESSION_KEY, HASH_SESSION_KEY):

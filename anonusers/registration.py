@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.contrib.auth import SESSION_KEY, get_user_model, update_session_auth_hash
+from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, get_user_model
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import transaction
 from django.http import HttpRequest
@@ -69,7 +69,7 @@ def promote_guest(
         demand_hand_out(http_request, attached=attached)
     promoted = promote_as_saved(
         end_user=guest,
-        project=guest.project,
+        project=session.project if session else guest.project,
         save=save,
         login_ids=given,
         verified=verified,
@@ -195,7 +195,6 @@ def _change_keys(request: HttpRequest, end_user: EndUser) -> None:
     if session is None or session.session_key is None:
         return
     if session.get(SESSION_KEY) == str(end_user.user._meta.pk.value_to_string(end_user.user)):
-        update_session_auth_hash(request, end_user.user)  # the new password would end it
-    else:
-        session.cycle_key()
+        session[HASH_SESSION_KEY] = end_user.user.get_session_auth_hash()  # the new password would end it
+    session.cycle_key()
     rotate_token(request)
