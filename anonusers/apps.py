@@ -1,6 +1,6 @@
 """The pluggable app."""
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.utils.translation import gettext_lazy as _
 
 
@@ -11,6 +11,8 @@ class AnonUsersConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from anonusers import checks, django_login  # noqa: F401  (checks registers the system checks)
+        from anonusers import access_checks, checks, django_login  # noqa: F401  (they register the system checks)
 
         django_login.connect()
+        if apps.is_installed("drf_spectacular"):
+            from anonusers import openapi  # noqa: F401  (registers what describes our authentication)

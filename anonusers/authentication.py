@@ -73,7 +73,8 @@ class CookieAuthentication(BaseAuthentication):
 
 
 def _user_of(claims: AccessClaims) -> Any:
-    end_user = EndUser.objects.select_related("user").filter(pk=claims.sub or "").first()
+    # The claims do not tell guests from members: each door names them in its own way, and a promotion changes them.
+    end_user = EndUser.objects.select_related("user", "anonymous_identity").filter(pk=claims.sub or "").first()
     if end_user is None:
         raise _gone(GuestGone())  # the claims are those of a verified token
     if end_user.disabled_at is not None or not getattr(end_user.user, "is_active", True):

@@ -29,6 +29,7 @@ BUDGETS = (
     "CODES_PER_MINUTE",
     "CODES_PER_TARGET",
     "CODES_PER_IP",
+    "GUEST_REQUESTS",
     "PORTAL_LOGIN_PER_IP",
     "PORTAL_LOGIN_PER_NAME",
 )
@@ -73,6 +74,9 @@ def check_settings(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[Che
     if not _are_patterns(conf.GUEST_ON_WRITE_PATHS):
         hint = 'A list of regular expressions that are searched for in the path: [r"^/basket/"].'
         found.append(Error("ANONUSERS_GUEST_ON_WRITE_PATHS cannot be matched.", hint=hint, id="anonusers.E007"))
+    if not _are_patterns(conf.GUESTS_EXPECTED):
+        hint = 'A list of regular expressions that match whole dotted paths of views: ["shop.views.Basket"].'
+        found.append(Error("ANONUSERS_GUESTS_EXPECTED cannot be matched.", hint=hint, id="anonusers.E013"))
     return found
 
 

@@ -24,6 +24,16 @@ class Conf:
     GUEST_ON_WRITE_PATHS: list[str] = []
     """Regular expressions of paths where whoever writes becomes a guest (GuestMiddleware): `[r"^/basket/"]`."""
 
+    GUEST_REQUESTS: str = "off"
+    """Requests of one guest, or of visitors from one network, to views with `GuestThrottle` that say nothing else."""
+
+    GUESTS_EXPECTED: list[str] = []
+    r"""Regular expressions of dotted paths of views that ask only whether somebody is logged in, and mean guests, too:
+    `[r"shop\.views\.Basket"]`. They match the whole path; the check anonusers.W003 is silent about these."""
+
+    PROMOTION_URL: str = "anonusers:pages:promote"
+    """Where guests are sent to keep their account: a URL, a path or the name of a route."""
+
     COOKIE_DOMAIN: str | None = None
     """Domain of the session cookie. None keeps it on the one host, which also gives it the `__Host-` prefix."""
 

@@ -45,6 +45,8 @@ PENDING = "_anonusers_pending"
 """On a request whose response will carry our cookie: None, (session, secret) once there is one to hand out, or GONE."""
 GONE = "gone"
 RECOGNISED = "_anonusers_recognised"
+REFUSED = "_anonusers_refused"
+"""On a request whose bearer token or cookie was not taken: the error that says why."""
 SESSION = "_anonusers_session"
 """On a request whose user came by our session: that session."""
 
@@ -261,7 +263,7 @@ def admit(request: HttpRequest, application: Application | str | None = None) ->
     try:
         ensure_guest(request, application)
     except AnonUsersError as error:
-        return _refusal(request, error)
+        return refuse(request, error)
     return None
 
 
@@ -279,7 +281,8 @@ def recognise(request: HttpRequest) -> None:
             return before
         try:
             session = presented_session(request)
-        except AnonUsersError:
+        except AnonUsersError as error:
+            vars(request)[REFUSED] = error
             return before
         if session is None:
             return before
@@ -299,9 +302,9 @@ def recognise(request: HttpRequest) -> None:
 STATUS = {"rate_limited": 429, "busy": 503, "invalid_token": 401, "guest_gone": 401}
 
 
-def _refusal(request: HttpRequest, error: AnonUsersError) -> HttpResponse:
-    """Plain words, or JSON for who prefers it."""
-    status = STATUS.get(error.code, 403)
+def refuse(request: HttpRequest, error: Any, *, status: int | None = None) -> HttpResponse:
+    """Plain words, or JSON for who prefers it, of anything that has a `code` and a `message`."""
+    status = status or STATUS.get(error.code, 403)
     headers = {"Cache-Control": "no-store"}
     if (retry_after := getattr(error, "retry_after", None)) is not None:
         headers["Retry-After"] = str(retry_after)

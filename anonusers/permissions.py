@@ -1,4 +1,4 @@
-"""DRF permissions for host code."""
+"""DRF permissions for host code, to be combined with `|`, `&` and `~` as any others."""
 
 from typing import Any
 
@@ -6,9 +6,61 @@ from rest_framework.exceptions import APIException, AuthenticationFailed, Permis
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
+from anonusers.access import GUESTS_ONLY, MEMBERS_ONLY, Refusal
 from anonusers.authentication import SAFE_METHODS
 from anonusers.errors import AnonUsersError, BotCheckRequired, Busy, GuestGone, InvalidToken, NotSignedIn, RateLimited
 from anonusers.guests import ensure_guest
+from anonusers.userinfo import is_guest, is_member
+
+__all__ = ["GuestOnWrite", "IsGuest", "IsGuestOrMember", "IsGuestOrMemberOrReadOnly", "IsMember"]
+
+
+def _words(refusal: Refusal) -> dict[str, str]:
+    """What stands in the answer: DRF leaves a permission's `code` out of it, and a client needs to know what to do."""
+    return {"code": refusal.code, "detail": refusal.message}
+
+
+class IsGuest(BasePermission):
+    """Only guests. A member is answered 403 `guests_only`, a visitor what DRF says to every visitor."""
+
+    code = GUESTS_ONLY.code
+    message = _words(GUESTS_ONLY)
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        return is_guest(request.user)
+
+    def has_object_permission(self, request: Request, view: Any, obj: Any) -> bool:
+        return is_guest(request.user)  # else DRF's `~` would refuse every object
+
+
+class IsMember(BasePermission):
+    """Only members. A guest is answered 403 `members_only`: to be promoted first, and not to log in."""
+
+    code = MEMBERS_ONLY.code
+    message = _words(MEMBERS_ONLY)
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        return is_member(request.user)
+
+    def has_object_permission(self, request: Request, view: Any, obj: Any) -> bool:
+        return is_member(request.user)
+
+
+class IsGuestOrMember(BasePermission):
+    """Users of both kinds: what IsAuthenticated does, by somebody who knows that guests are among them."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        return bool(request.user and request.user.is_authenticated)
+
+    def has_object_permission(self, request: Request, view: Any, obj: Any) -> bool:
+        return self.has_permission(request, view)
+
+
+class IsGuestOrMemberOrReadOnly(IsGuestOrMember):
+    """Everybody reads, users of both kinds write: IsAuthenticatedOrReadOnly, by somebody who knows of guests."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        return request.method in SAFE_METHODS or super().has_permission(request, view)
 
 
 class BusyNow(APIException):

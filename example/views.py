@@ -1,7 +1,7 @@
 """The guestbook: a page that anybody may read, and a small JSON API in which guests are users like any other.
 
 This is what a host project writes: plain Django and Django REST Framework. All that it takes from `anonusers` are
-two authentication classes; `request.user` is the host's own user row.
+two authentication classes and a permission; `request.user` is the host's own user row.
 """
 
 from collections.abc import Mapping
@@ -15,13 +15,13 @@ from django.views.decorators.http import require_safe
 from rest_framework import serializers, status
 from rest_framework.exceptions import APIException, NotFound, ParseError
 from rest_framework.parsers import JSONParser
-from rest_framework.permissions import IsAuthenticatedOrReadOnly
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from anonusers.authentication import BearerAuthentication, CookieAuthentication
+from anonusers.permissions import IsGuestOrMemberOrReadOnly
 from example.models import TEXT_MAX, Comment
 
 BODY_MAX = 16_384  # a comment whose every character is written as two \uXXXX escapes takes 6 KB
@@ -90,7 +90,7 @@ class GuestbookView(APIView):
     """Reading is for everybody; writing is for users, who may have been guests since a second ago."""
 
     authentication_classes = [BearerAuthentication, CookieAuthentication]
-    permission_classes = [IsAuthenticatedOrReadOnly]
+    permission_classes = [IsGuestOrMemberOrReadOnly]
     parser_classes = [SmallJSONParser]
     renderer_classes = [JSONRenderer]
 

@@ -54,6 +54,7 @@ USE_CASES = {
     "userinfo",
 }
 HOST_FACING = {
+    "access",
     "authentication",
     "backends",
     "browser",
@@ -64,6 +65,7 @@ HOST_FACING = {
     "guests",
     "middleware",
     "mixins",
+    "openapi",
     "permissions",
     "pytest_plugin",
     "registration",
@@ -71,7 +73,7 @@ HOST_FACING = {
     "throttling",
 }
 DOORS = {"protocols", "pages", "management", "admin"} | HOST_FACING
-FRAME = {"apps", "checks", "urls", "migrations", "templatetags", "__init__"}
+FRAME = {"access_checks", "access_guards", "apps", "checks", "urls", "migrations", "templatetags", "__init__"}
 # Use case → the use cases it may import.
 PEERS: dict[str, set[str]] = {
     "account": {"limits", "onetime", "promotion"},
@@ -169,7 +171,9 @@ def test_arrows_go_down_only(path):
         "protocols": PURE | MODELS | USE_CASES | HOST_FACING | {"protocols"},
         "pages": PURE | MODELS | USE_CASES | HOST_FACING | {"pages"},
         "checks": PURE | {"adapters", "guest_data", "limits"},
-        "apps": {"checks", "django_login"},
+        "access_checks": PURE | {"access_guards"},
+        "access_guards": {"authentication", "decorators", "mixins", "permissions"},
+        "apps": {"access_checks", "checks", "django_login", "openapi"},
         "urls": set(),
     }
     if room(path) in allowed:
@@ -218,7 +222,7 @@ def test_only_settings_read_the_environment_and_only_conf_reads_our_settings():
 
 
 def test_ids_of_system_checks_are_unique():
-    text = (ROOT / "anonusers/checks.py").read_text()
+    text = "".join((ROOT / f"anonusers/{name}.py").read_text() for name in ("checks", "access_checks"))
     found = re.findall(r'id="(anonusers\.[EW]\d{3})"', text)
     assert found
     assert len(found) == len(set(found))

@@ -8,6 +8,7 @@ from functools import wraps
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
@@ -332,6 +333,7 @@ def _answer(
 def hosted(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     """A view that gets a Visit: never cached, safe from other sites, and able to say Sorry."""
 
+    @login_not_required  # who comes here to log in cannot be logged in
     @never_cache
     @sensitive_post_parameters()
     @csrf_protect
