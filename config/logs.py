@@ -54,7 +54,8 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname,
             "logger": record.name[:NAME_MAX],
             "message": message_of(record),
-            "request_id": request_id.get(),
+            # Django has the last word about a failure, outside of all middleware.
+            "request_id": request_id.get() or getattr(getattr(record, "request", None), "request_id", ""),
         }
         for name in ("method", "route", "status", "duration_ms"):
             if name in vars(record):
@@ -129,6 +130,7 @@ class RequestLogMiddleware:
         began = time.perf_counter()
         foreign = request.headers.get("X-Request-Id", "") if self.trusts else ""
         given = foreign if FOREIGN_ID.fullmatch(foreign) else str(uuid.uuid4())
+        vars(request)["request_id"] = given
         token = request_id.set(given)
         try:
             response = self.get_response(request)

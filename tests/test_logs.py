@@ -362,9 +362,11 @@ def test_djangos_own_line_about_a_failure_names_the_route(
 
     monkeypatch.setattr("anonusers.account.find_password_reset", fail)
     client = Client(HTTP_HOST=HOST, raise_request_exception=False)
-    assert client.get("/reset/a-secret-of-somebody").status_code == 500
+    answer = client.get("/reset/a-secret-of-somebody")
+    assert answer.status_code == 500
     [told] = [line for line in written.lines if line["logger"] == "django.request"]
     assert told["message"] == "Internal Server Error: anonusers:pages:reset"
+    assert told["request_id"] == answer.headers["X-Request-Id"]
     assert_unsaid(written, [EMAIL, "a-secret-of-somebody"])
 
 
