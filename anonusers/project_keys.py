@@ -64,6 +64,15 @@ PROJECT: Keys = {
             "unlimited_networks": "unlimited_networks",
             "store_down": "limits_store_down",
         },
+        "realm": {
+            "app_id": "realm_app_id",
+            "local_userpass": "realm_local_userpass",
+            "auto_confirm": "realm_auto_confirm",
+            "confirmation_url": "realm_confirmation_url",
+            "reset_url": "realm_reset_url",
+            "migration_until": "realm_migration_until",
+            "adopt_guests": "realm_adopt_guests",
+        },
     }
 }
 APPLICATION: Keys = {

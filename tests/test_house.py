@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PURE = {"budgets", "conf", "devices", "dpop", "errors", "keypairs", "login_ids", "networks", "sealing", "tokens"}
+PURE = {"budgets", "conf", "devices", "dpop", "errors", "keypairs", "login_ids", "networks", "sealing", "statements", "tokens"}
 MODELS = {"models"}
 USE_CASES = {
     "account",

@@ -13,6 +13,7 @@ from anonusers.models.projects import (
     project_at,
     project_id_at,
 )
+from anonusers.models.realm import ApiKey, EmailRegistration, RealmApp, RealmIdentity, RealmUser, new_object_id
 from anonusers.models.sessions import OneTimeToken, Session, replace_refresh_hash, session_at, spend_unbound
 from anonusers.models.statistics import ActiveDay, DailyCount, Tally
 from anonusers.models.together import insert_together
@@ -22,11 +23,13 @@ from anonusers.models.windows import RateWindow
 __all__ = [
     "ActiveDay",
     "AnonymousIdentity",
+    "ApiKey",
     "Application",
     "AuditEvent",
     "CleanupRun",
     "DailyCount",
     "DeviceKey",
+    "EmailRegistration",
     "EndUser",
     "LoginID",
     "OneTimeToken",
@@ -34,6 +37,9 @@ __all__ = [
     "ProjectDomain",
     "Promotion",
     "RateWindow",
+    "RealmApp",
+    "RealmIdentity",
+    "RealmUser",
     "Session",
     "SigningKey",
     "Tally",
@@ -42,6 +48,7 @@ __all__ = [
     "domain_of",
     "insert_together",
     "lock_end_user",
+    "new_object_id",
     "note_key_use",
     "project_at",
     "project_id_at",

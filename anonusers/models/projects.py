@@ -5,6 +5,7 @@ upper bound of ten years.
 """
 
 import re
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ from django.db.models.functions import Length
 from django.utils.translation import gettext_lazy as _
 
 from anonusers.models.compiled import CompiledLookup, Parameter
+from anonusers.models.fields import UniqueOrBlankField
 
 MINUTE, DAY = 60, 86_400
 LIFETIME_MAX = 10 * 365 * DAY
@@ -92,6 +94,22 @@ def _redirect_uri_problem(value: str) -> Any:
     return None
 
 
+def validate_page_url(value: str) -> None:
+    """A page that people are sent to: https, or http on this machine, and no user name."""
+    if not value.startswith(("https://", "http://")) or (problem := _redirect_uri_problem(value)):
+        raise ValidationError(problem if value.startswith("http") else _("Use an address that begins with https://."))
+
+
+def validate_moment(value: str) -> None:
+    """ISO 8601 with a zone, such as 2026-12-31T23:59:59Z."""
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise ValidationError(_("Use a date and time with a zone, such as 2026-12-31T23:59:59Z."))
+
+
 class ProjectQuerySet(models.QuerySet["Project"]):
     def at_host(self, host: str) -> "ProjectQuerySet":
         """The project that serves `host` (with or without port), or none."""
@@ -152,6 +170,16 @@ class Project(models.Model):
     unlimited_networks = models.JSONField(default=list, blank=True)
     limits_store_down = models.CharField(max_length=5, choices=StoreDown, default=StoreDown.GO_ON)
 
+    # For clients of MongoDB Stitch and Realm: the client app id, which is the client ID of the application they come
+    # through. Blank: they find nothing here.
+    realm_app_id = UniqueOrBlankField(_("app ID"), max_length=100, validators=[CLIENT_ID])
+    realm_local_userpass = models.BooleanField(default=False)
+    realm_auto_confirm = models.BooleanField(default=False)
+    realm_confirmation_url = models.CharField(max_length=500, blank=True, validators=[validate_page_url])
+    realm_reset_url = models.CharField(max_length=500, blank=True, validators=[validate_page_url])
+    realm_migration_until = models.CharField(max_length=25, blank=True, validators=[validate_moment])
+    realm_adopt_guests = models.BooleanField(default=False)
+
     keys_version = models.PositiveIntegerField(default=0, editable=False)
     config_digest = models.CharField(max_length=64, blank=True, editable=False)
     # Closed: nobody gets in, and its rows are being removed.
@@ -191,6 +219,10 @@ class Project(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def validate_unique(self, exclude: Any = None) -> None:
+        """Any number of projects have no app ID."""
+        super().validate_unique({*(exclude or ()), *(() if self.realm_app_id else ("realm_app_id",))})
 
     def allows_origin(self, origin: str) -> bool:
         """Whether a page of `origin` may read this project's answers (besides the project's own host)."""

@@ -133,6 +133,13 @@ def test_a_minimal_file_means_the_defaults_of_the_models(write):
         "bot_check_per_ip": "",
         "unlimited_networks": [],
         "limits_store_down": "go_on",
+        "realm_app_id": "",
+        "realm_local_userpass": False,
+        "realm_auto_confirm": False,
+        "realm_confirmation_url": "",
+        "realm_reset_url": "",
+        "realm_migration_until": "",
+        "realm_adopt_guests": False,
     }
     assert file.applications == (
         {
@@ -521,6 +528,13 @@ def test_the_difference_of_a_new_project_is_all_of_it(write):
         "project.limits.bot_check_per_ip",
         "project.limits.unlimited_networks",
         "project.limits.store_down",
+        "project.realm.app_id",
+        "project.realm.local_userpass",
+        "project.realm.auto_confirm",
+        "project.realm.confirmation_url",
+        "project.realm.reset_url",
+        "project.realm.migration_until",
+        "project.realm.adopt_guests",
         'applications["web"]',
     ]
     assert changes[-1].new["type"] == "spa"
