@@ -149,4 +149,10 @@ def check_deployment(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[C
     if any(len(key) < 32 for key in conf.ENCRYPTION_KEYS):
         hint = "Use at least 32 random characters, e.g. secrets.token_urlsafe(32)."
         found.append(Warning("A key of ANONUSERS_ENCRYPTION_KEYS is short.", hint=hint, id="anonusers.W002"))
+    # SQLite has one writer, so it has one process; whoever has a database server has several, sooner or later.
+    has_server = not str(settings.DATABASES.get("default", {}).get("ENGINE", "sqlite3")).endswith("sqlite3")
+    if has_server and str(conf.LIMITS_STORAGE).startswith("memory:"):
+        hint = 'Several processes count together in "redis://host:6379/0" or "database://".'
+        message = "ANONUSERS_LIMITS_STORAGE is memory://: each process allows as much as all should together."
+        found.append(Warning(message, hint=hint, id="anonusers.W004"))
     return found

@@ -9,6 +9,12 @@ def ids(messages):
     return [message.id for message in messages]
 
 
+@pytest.fixture(autouse=True)
+def _counted_together(settings):
+    """What is said of counters in memory depends on the database, and has tests of its own."""
+    settings.ANONUSERS_LIMITS_STORAGE = "database://"
+
+
 def test_the_defaults_are_fine():
     assert check_settings(None) == []
     assert check_deployment(None) == []
@@ -77,3 +83,20 @@ def test_what_becomes_of_the_hosts_rows_is_declared(settings, declared, message)
     assert (found.id, found.msg) == ("anonusers.E006", message)
     assert "ANONUSERS_GUEST_DATA" in found.hint
     assert check_settings(None) == check_deployment(None) == []
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "mysql", "oracle"])
+def test_counters_in_memory_are_warned_about_beside_a_database_server(settings, monkeypatch, engine):
+    monkeypatch.setitem(settings.DATABASES["default"], "ENGINE", f"django.db.backends.{engine}")
+    settings.ANONUSERS_LIMITS_STORAGE = "memory://"
+    assert ids(check_deployment(None)) == ["anonusers.W004"]
+    assert check_settings(None) == []
+    for shared in ("redis://localhost:6379/0", "database://"):
+        settings.ANONUSERS_LIMITS_STORAGE = shared
+        assert check_deployment(None) == []
+
+
+def test_counters_in_memory_are_right_beside_sqlite_which_has_one_process(settings, monkeypatch):
+    monkeypatch.setitem(settings.DATABASES["default"], "ENGINE", "django.db.backends.sqlite3")
+    settings.ANONUSERS_LIMITS_STORAGE = "memory://"
+    assert check_deployment(None) == []
