@@ -58,7 +58,7 @@ LANGUAGES := de es fr ja zh_Hans
 messages: $(call stamps,serve) ## Bring the translations in step with the sources, and compile them
 	$(PY) manage.py makemessages $(LANGUAGES:%=--locale %) --no-obsolete --no-wrap --add-location file \
 	  --ignore 'reference*.html' $(patsubst %,--ignore %,config example tests benchmarks docs var)
-	$(PY) manage.py compilemessages --ignore .venv --ignore tests
+	@for app in anonusers portal; do (cd $$app && ../$(PY) ../manage.py compilemessages --verbosity 0) || exit 1; done
 
 .PHONY: anew
 anew:
