@@ -97,9 +97,10 @@ def _warning(view: View) -> Warning:
 
 
 def _sends_to_promotion(view: Any) -> bool:
-    return getattr(view, "anonusers_access", "") == "member_required" and not getattr(
-        view, "anonusers_promotion_url", None
-    )
+    try:
+        return view.anonusers_access == "member_required" and not view.anonusers_promotion_url
+    except Exception:  # not one of ours
+        return False
 
 
 def _is_expected(path: str, action: str) -> bool:

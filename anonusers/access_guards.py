@@ -53,7 +53,7 @@ def dotted_path(callback: Any) -> str:
     if not hasattr(found, "__qualname__"):
         found = type(found)
     # What @api_view makes has the function's name and module, and its own qualified name.
-    name = found.__name__ if found.__qualname__.endswith(".WrappedAPIView") else found.__qualname__
+    name = found.__name__ if found.__qualname__ == "WrappedAPIView" else found.__qualname__
     return f"{found.__module__}.{name}"
 
 
@@ -106,8 +106,19 @@ def _around(callback: Any) -> Iterator[Guard]:
     yield from _of_function(callback)
 
 
+def _wrappers(view: Any) -> Iterator[Any]:
+    """All that is around a view, also what `update_wrapper` has written over: Django's decorators keep `view_func`."""
+    waiting, seen = [view], set[int]()
+    while waiting:
+        for layer in layers(waiting.pop()):
+            if id(layer) not in seen:
+                seen.add(id(layer))
+                waiting.append(_closed_over(layer).get("view_func"))
+                yield layer
+
+
 def _of_function(view: Any) -> Iterator[Guard]:
-    for layer in layers(view):
+    for layer in _wrappers(view):
         if getattr(layer, "anonusers_access", None):
             yield Guard(SAID)
         if getattr(getattr(layer, "__code__", None), "co_qualname", "").startswith(ADMIN_VIEW):
