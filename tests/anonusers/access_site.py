@@ -14,6 +14,7 @@ from rest_framework.views import APIView
 
 from anonusers.authentication import BearerAuthentication, CookieAuthentication
 from anonusers.decorators import guest_allowed, guest_required, guest_required_on_write, member_required
+from anonusers.guests import aensure_guest
 from anonusers.mixins import GuestAllowedMixin, GuestRequiredMixin, GuestRequiredOnWriteMixin, MemberRequiredMixin
 from anonusers.permissions import IsGuest, IsGuestOrMember, IsGuestOrMemberOrReadOnly, IsMember
 from anonusers.throttling import GuestThrottle
@@ -46,6 +47,28 @@ def note(request, **captured):
 async def note_async(request, **captured):
     user = await request.auser()
     seen.append(user.get_username())
+    return HttpResponse("done")
+
+
+@login_not_required
+async def made_async(request):
+    """Makes a guest by itself, and sees them everywhere."""
+    end_user = await aensure_guest(request)
+    user = await request.auser()
+    assert user.end_user == end_user == await aensure_guest(request)
+    assert request.user == user
+    assert (is_guest(user), is_member(user)) == (True, False)
+    seen.append(user.get_username())
+    return HttpResponse("done")
+
+
+@login_not_required
+async def looked_twice(request):
+    """What one way of asking has found, the other one knows."""
+    user = await request.auser()
+    assert await request.auser() == user
+    assert request.user == user
+    seen.append(request.user.get_username())
     return HttpResponse("done")
 
 
@@ -199,6 +222,8 @@ def page(name):
 urlpatterns = [
     path("plain/", plain),
     path("plain/async/", plain_async),
+    path("made/async/", made_async),
+    path("looked/twice/", looked_twice),
     path("still/", still),
     path("allowed/", guest_allowed(note)),
     path("allowed/async/", guest_allowed(note_async)),
