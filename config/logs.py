@@ -97,7 +97,7 @@ def told(kind: type[BaseException], error: BaseException | None, trace: Tracebac
     """An exception's type and the last frames it came through, with the types it came from."""
     frames = traceback.extract_tb(trace)[-STACK_MAX:]
     stack = [f"{'/'.join(PurePath(frame.filename).parts[-3:])}:{frame.lineno} {frame.name}"[:200] for frame in frames]
-    causes = []
+    causes: list[str] = []
     while error is not None and (error := error.__cause__ or error.__context__) and len(causes) < 5:
         causes.append(_name(type(error)))
     return {"type": _name(kind), "causes": causes, "stack": stack}
@@ -135,7 +135,8 @@ class RequestLogMiddleware:
         try:
             response = self.get_response(request)
             response.headers["X-Request-Id"] = given
-            if request.path_info not in QUIET or response.status_code >= 400:
+            is_told = request.path_info not in QUIET or response.status_code >= 400
+            if is_told and self.logger.isEnabledFor(logging.INFO):
                 self.logger.info(
                     "request",
                     extra={

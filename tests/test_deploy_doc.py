@@ -37,7 +37,9 @@ def test_every_variable_that_this_deployment_reads_is_named() -> None:
 def test_every_command_exists_with_its_options() -> None:
     known = get_commands()
     found = set(
-        re.findall(r"(?:manage\.py |`)(anonusers_\w+|createsuperuser|collectstatic|migrate|check)\b([^`\n]*)", DOC)
+        re.findall(
+            r"(?:manage\.py |`)(anonusers_\w+|portal_jobs|createsuperuser|collectstatic|migrate|check)\b([^`\n]*)", DOC
+        )
     )
     assert {"anonusers_cleanup", "anonusers_rotate_keys", "anonusers_erase"} <= {name for name, _ in found}
     for name, words in found:

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.core.cache import cache
 from django.db import connection, connections
 from django.db.migrations.recorder import MigrationRecorder
 from django.http import HttpResponse
-from django.test import Client
+from django.test import AsyncClient, Client
 from django.test.utils import CaptureQueriesContext
 
 from anonusers.models import Application
@@ -75,6 +76,13 @@ def test_a_process_whose_database_is_away_lives(probe: Client, database_down: Ca
 def test_a_process_that_has_all_it_needs_is_ready(probe: Client) -> None:
     response = probe.get("/readyz")
     assert (response.status_code, response.json()) == (200, {"status": "ready", "checks": ALL_WELL})
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_it_is_the_same_under_asgi(path: str) -> None:
+    response = async_to_sync(AsyncClient(headers={"host": ELSEWHERE}).get)(path)
+    assert response.status_code == 200
+    assert response.headers["X-Request-Id"]
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
