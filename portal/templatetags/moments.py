@@ -19,7 +19,8 @@ register = template.Library()
 def exactly(time: datetime) -> str:
     """`20 Nov 2026, 03:00 UTC`, in the time zone of the page."""
     local = timezone.localtime(time)
-    return f"{date_format(local, pgettext('date format', 'j M Y, H:i'))} {local:%Z}"
+    words = date_format(local, pgettext("date format", "j M Y, H:i"))
+    return f"{words} {local:%Z}"
 
 
 @register.filter
