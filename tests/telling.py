@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
 
-FENCE = re.compile(r"^(```+)(?:\{code-block\} )?([\w+-]*)\n((?::\w+:[^\n]*\n)*)\n?(.*?)^\1$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^(```+)(?:\{code-block\} |\{(?=literalinclude))?([\w+-]*)(?:\} \S+)?\n((?::\w+:[^\n]*\n)*)\n?(.*?)^\1$", re.MULTILINE | re.DOTALL)
 AT_THE_END = ", at the end"
 PORT = "8000"  # what pages say; a free one is used instead
 
@@ -88,6 +88,8 @@ class Reader:
         path.parent.mkdir(parents=True, exist_ok=True)
         before = path.read_text() if block.caption.endswith(AT_THE_END) else ""
         path.write_text(f"{before}\n{block.text}" if before else block.text)
+        if path.suffix == ".py":
+            compile(path.read_text(), name, "exec")
 
     def run(self, command: str, output: str = "", *, at: str = "") -> None:
         words = [{"python": sys.executable, "django-admin": _admin()}.get(word, word) for word in command.split()]

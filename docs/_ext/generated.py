@@ -101,20 +101,54 @@ def events() -> str:
 
 def api(module: str) -> str:
     """The public names of a module with what their docstrings say."""
-    body = tree(module).body
-    nodes: dict[str, ast.stmt] = {
-        node.name: node for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-    }
-    values = {name: (type, text) for name, type, _, text in assigned(body)}
     found = [f"```{{py:module}} {module}\n```\n"]
-    for name in public.names(module):
-        if name in nodes:
-            found.append(_described(nodes[name]))
-        else:
-            type, text = values[name]
-            kind = f":type: {ast.unparse(type)}\n" if type else ""
-            found.append(f"```{{py:data}} {name}\n{kind}\n{text}\n```\n")
+    found += [_told(name, *made_in(module, name)) for name in public.NAMES[module]]
     return "\n".join(found)
+
+
+def made_in(module: str, name: str) -> tuple[str, list[ast.stmt], int]:
+    """The module whose source makes a name, its statements, and which of them it is: a module may offer what another
+    one makes."""
+    body = tree(module).body
+    for index, node in enumerate(_with_inner(body)):
+        match node:
+            case ast.FunctionDef(name=found) | ast.AsyncFunctionDef(name=found) | ast.ClassDef(name=found):
+                # The last one counts: overloads stand before it.
+                if found == name and not _is_overload(node):
+                    return module, _with_inner(body), index
+            case ast.AnnAssign(target=ast.Name(id=found)) | ast.Assign(targets=[ast.Name(id=found)]):
+                if found == name:
+                    return module, _with_inner(body), index
+            case ast.ImportFrom(module=str(origin), names=names):
+                if any(alias.name == name and alias.asname is None for alias in names):
+                    return made_in(origin, name)
+    raise LookupError(f"{module} has no {name}")
+
+
+def _with_inner(body: list[ast.stmt]) -> list[ast.stmt]:
+    """The statements of a module with those of `try … else`, where something exists only with some versions."""
+    inner = [statement for node in body if isinstance(node, ast.Try) for statement in node.orelse]
+    return [*body, *inner]
+
+
+def _is_overload(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> bool:
+    return any(ast.unparse(one) == "overload" for one in node.decorator_list)
+
+
+def _told(name: str, module: str, body: list[ast.stmt], index: int) -> str:
+    match body[index]:
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef() as node:
+            return _described(node)
+        case ast.Assign(value=ast.Call(func=ast.Name(id="sync_to_async"), args=[ast.Name(id=sync)])):
+            # The async twin has the arguments of the function that it wraps.
+            _, statements, place = made_in(module, sync)
+            node = statements[place]
+            assert isinstance(node, ast.FunctionDef)
+            signature = _signature(node).replace(sync, name, 1)
+            return f"```{{py:function}} {signature}\n:async:\n\n{docstring_after(body, index)}\n```\n"
+        case ast.AnnAssign(annotation=annotation):
+            return f"```{{py:data}} {name}\n:type: {ast.unparse(annotation)}\n\n{docstring_after(body, index)}\n```\n"
+    return f"```{{py:data}} {name}\n\n{docstring_after(body, index)}\n```\n"
 
 
 def _described(node: ast.stmt) -> str:
@@ -168,7 +202,9 @@ def _signature(node: ast.FunctionDef | ast.AsyncFunctionDef, *, bound: bool = Fa
     if bound and not is_static:
         (arguments.posonlyargs or arguments.args).pop(0)
     returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
-    return f"{node.name}({ast.unparse(arguments)}){returns}"
+    # Sphinx cannot read an f-string as a default.
+    told = re.sub(r"\bf(?=['\"])", "", ast.unparse(arguments))
+    return f"{node.name}({told}){returns}"
 
 
 # --- asked of the running code ----------------------------------------------------------------------

@@ -2,8 +2,14 @@
 
 NAMES: dict[str, list[str]] = {
     "anonusers.adapters": ["Adapter", "get_adapter"],
+    "anonusers.adoption": ["adopt_user", "adopt_users", "Adopted"],
     "anonusers.authentication": ["BearerAuthentication", "CookieAuthentication"],
-    "anonusers.decorators": ["guest_required_on_write"],
+    "anonusers.backends": ["ModelBackend", "EndUserMixin"],
+    "anonusers.bot_check": ["BotCheck", "ProofOfWork", "Turnstile", "HCaptcha"],
+    "anonusers.cleanup": ["clean_up", "restore", "Report"],
+    "anonusers.context_processors": ["guest"],
+    "anonusers.decorators": ["guest_required_on_write", "guest_allowed", "guest_required", "member_required"],
+    "anonusers.erasure": ["erase", "Erasure"],
     "anonusers.events": [
         "Event",
         "user_created",
@@ -15,17 +21,41 @@ NAMES: dict[str, list[str]] = {
         "user_deleted",
         "user_signed_out",
     ],
-    "anonusers.erasure": ["erase", "Erasure"],
-    "anonusers.guests": ["ensure_guest", "attach_guest", "is_bot", "is_prefetch"],
+    "anonusers.guests": [
+        "ensure_guest",
+        "aensure_guest",
+        "attach_guest",
+        "guest_of",
+        "is_bot",
+        "is_prefetch",
+    ],
     "anonusers.middleware": ["GuestMiddleware", "PageHeadersMiddleware"],
-    "anonusers.mixins": ["GuestRequiredOnWriteMixin"],
-    "anonusers.permissions": ["GuestOnWrite"],
-    "anonusers.promotion.base": ["Proof"],
+    "anonusers.mixins": [
+        "GuestRequiredOnWriteMixin",
+        "GuestAllowedMixin",
+        "GuestRequiredMixin",
+        "MemberRequiredMixin",
+    ],
+    "anonusers.models": ["EndUser", "LoginID", "Session", "Project", "Application", "project_at", "application_at"],
+    "anonusers.permissions": ["GuestOnWrite", "IsGuestOrMember", "IsGuestOrMemberOrReadOnly", "IsMember", "IsGuest"],
+    "anonusers.promotion.hashers": ["OwaspArgon2PasswordHasher"],
+    "anonusers.promotion.phone_code": ["PhoneSender", "console_sender"],
+    "anonusers.registration": ["registering_user", "promote_guest", "apromote_guest", "leave_guest"],
     "anonusers.retention": ["statement"],
-    "anonusers.tasks": ["clean_up_projects"],
-    "anonusers.userinfo": ["UserInfo", "LoginIDInfo", "userinfo", "is_guest"],
+    "anonusers.tasks": ["clean_up_projects", "clean_up_task"],
+    "anonusers.testing": [
+        "make_guest",
+        "make_member",
+        "client_of",
+        "bearer_headers",
+        "make_project",
+        "make_application",
+        "project_of",
+    ],
+    "anonusers.throttling": ["GuestThrottle"],
+    "anonusers.userinfo": ["is_guest", "is_member", "sub_of", "userinfo", "UserInfo", "LoginIDInfo"],
 }
+"""Module → names, in the order in which they are told."""
 
-
-def names(module: str) -> list[str]:
-    return NAMES[module]
+ELSEWHERE = {"anonusers.guests": {"is_guest", "is_member", "sub_of"}}
+"""Names that a module offers besides and that are told where they are made."""
