@@ -43,7 +43,8 @@ class GuestMiddleware(MiddlewareMixin):
     """`request.user` and `await request.auser()` are the user of our cookie or bearer token, where Django's own session
     names nobody: one statement, and only when somebody asks. Hands out the cookie of a guest who was signed up on the
     way, takes away that of a session which ended, and signs guests up before any view whose path is one of
-    ANONUSERS_GUEST_ON_WRITE_PATHS. Stands after AuthenticationMiddleware and CsrfViewMiddleware."""
+    ANONUSERS_GUEST_ON_WRITE_PATHS. Stands after AuthenticationMiddleware and CsrfViewMiddleware, and for these paths
+    before LoginRequiredMiddleware."""
 
     def process_request(self, request: HttpRequest) -> None:
         expect_guest(request)

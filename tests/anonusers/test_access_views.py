@@ -255,6 +255,17 @@ def test_reading_is_open_and_writing_makes_a_guest_also_under_login_required_mid
     assert seen == [f"guest-{EndUser.objects.get().pk.hex}"]
 
 
+def test_paths_where_whoever_writes_is_a_guest_come_before_login_required_middleware(application, settings):
+    settings.ANONUSERS_GUEST_ON_WRITE_PATHS = ["^/still/"]
+    before = row_counts()
+    settings.MIDDLEWARE = [*ALL_BEFORE, LOGIN_REQUIRED, GUEST_MIDDLEWARE]
+    assert somebody("visitor", application).call("/still/")["Location"] == "/login?next=/still/"
+    assert row_counts() == before
+    settings.MIDDLEWARE = [*ALL_BEFORE, GUEST_MIDDLEWARE, LOGIN_REQUIRED]
+    assert somebody("visitor", application).call("/still/").status_code == 200
+    assert gained(before) == NEW_GUEST
+
+
 def test_login_required_middleware_lets_guests_in_where_guest_middleware_is(application, settings):
     settings.MIDDLEWARE = [*ALL_BEFORE, LOGIN_REQUIRED, GUEST_MIDDLEWARE]
     for who in ("guest by cookie", "guest by bearer"):
