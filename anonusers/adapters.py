@@ -68,8 +68,9 @@ class Adapter:
     def login_ids(self, user: Any) -> list[tuple[str, str]]:
         """What a user of the host logs in with, as (type, text): their address and their user name."""
         found = []
-        if email := getattr(user, user.get_email_field_name(), ""):
-            found.append((EMAIL, str(email)))
+        email = str(getattr(user, user.get_email_field_name(), "") or "")
+        if email and not email.endswith(GUEST_DOMAIN):
+            found.append((EMAIL, email))
         if not _is_email(user.USERNAME_FIELD):
             found.append((USERNAME, str(user.get_username())))
         return found

@@ -9,13 +9,13 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from anonusers import audit
+from anonusers import audit, onetime
 from anonusers.adapters import get_adapter
 from anonusers.errors import InvalidLoginID, LoginIDTaken
-from anonusers.login_ids import LoginIDValue, parse_login_id
-from anonusers.models import EndUser, LoginID, Project
+from anonusers.login_ids import EMAIL, LoginIDValue, parse_login_id
+from anonusers.models import EndUser, LoginID, Project, lock_end_user
 
-__all__ = ["Adopted", "adopt_user", "adopt_users"]
+__all__ = ["Adopted", "adopt_user", "adopt_users", "follow_email"]
 
 BATCH = 500
 
@@ -152,6 +152,39 @@ def add_login_id(end_user: EndUser, project: Project, login_id: LoginIDValue, *,
             row.save(force_insert=True)
     except IntegrityError:
         raise LoginIDTaken from None
+    return row
+
+
+def follow_email(end_user: EndUser, email: str, *, verified: bool) -> LoginID | None:
+    """The host says that `email` is its user's address now, "" for none: it is what they log in with at our doors, and
+    what they had before leads to nobody. `verified`: the host has made sure that it is theirs.
+
+    None for a guest, who logs in with nothing; where the project does without addresses, and where we cannot read this
+    one or somebody has it.
+    """
+    project = end_user.project
+    if EMAIL not in project.login_ids:
+        return None
+    try:
+        wanted = parse_login_id(EMAIL, email) if email else None
+    except InvalidLoginID:
+        wanted = None
+    with transaction.atomic():
+        locked = lock_end_user(end_user.pk)
+        if locked is None or locked.is_guest:
+            return None
+        own = locked.login_ids.filter(type=EMAIL)
+        if (own.exclude(key=wanted.key) if wanted else own).delete()[0]:
+            onetime.void_all(locked)  # links and codes that were sent there are worth nothing any more
+        row = own.first()
+        if row is None and wanted is not None:
+            try:
+                row = add_login_id(locked, project, wanted, verified=verified)
+            except LoginIDTaken:
+                return None
+        elif row is not None and verified and row.verified_at is None:
+            row.verified_at = timezone.now()
+            row.save(update_fields=["verified_at"])
     return row
 
 

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
@@ -15,6 +16,7 @@ from anonusers.guest_data import problems
 from anonusers.limits import parse_budget
 
 GUEST_MIDDLEWARE = "anonusers.middleware.GuestMiddleware"
+ALLAUTH = "anonusers.contrib.allauth"
 BUDGETS = (
     "SIGNUP_PER_IP",
     "SIGNUP_PER_PROJECT",
@@ -136,6 +138,21 @@ def check_middleware(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[C
         return []
     hint = "Put it after AuthenticationMiddleware and CsrfViewMiddleware."
     return [Error("GuestMiddleware stands too early in MIDDLEWARE.", hint=hint, id="anonusers.E011")]
+
+
+@register(Tags.security)
+def check_allauth_app(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Beside allauth there is its bridge, and it is installed. What else it needs it checks itself."""
+    if apps.is_installed(ALLAUTH):
+        return []
+    adapters = (str(getattr(settings, name, "")) for name in ("ACCOUNT_ADAPTER", "SOCIALACCOUNT_ADAPTER"))
+    if any(path.startswith(f"{ALLAUTH}.") for path in (*adapters, *settings.MIDDLEWARE)):
+        hint = f'Add "{ALLAUTH}" to INSTALLED_APPS: else who follows the mail on another device stays a guest.'
+        return [Error(f"{ALLAUTH} is used and not installed.", hint=hint, id="anonusers.E024")]
+    if apps.is_installed("allauth.account") and GUEST_MIDDLEWARE in settings.MIDDLEWARE:
+        hint = f'Add "{ALLAUTH}" to INSTALLED_APPS, and follow its checks (docs: "Guests who sign up with allauth").'
+        return [Warning("allauth turns guests away from signing up.", hint=hint, id="anonusers.W021")]
+    return []
 
 
 @register(Tags.security, deploy=True)

@@ -19,11 +19,16 @@ from anonusers.models import EndUser
 KEEP, DELETE, SET_NULL, LEAVE = "keep", "delete", "set_null", "leave"
 WORDS = (KEEP, DELETE, SET_NULL, LEAVE)
 KNOWN = {
+    "account.EmailAddress.user": DELETE,
     "admin.LogEntry.user": KEEP,
     "authtoken.Token.user": DELETE,
+    "mfa.Authenticator.user": DELETE,
     "portal.Membership.user": KEEP,
+    "socialaccount.SocialAccount.user": DELETE,
+    "usersessions.UserSession.user": DELETE,
 }
-"""Of Django, Django REST Framework and our portal; the host's declarations go before."""
+"""Of Django, Django REST Framework, allauth (a guest has these only while a sign-up waits for its mail) and our portal;
+the host's declarations go before."""
 
 Callback = Callable[[list[Any]], Iterable[Any] | None]
 """A function of the host: gets the keys of guests who are about to go, does what it has to, and answers with those whom

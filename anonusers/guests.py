@@ -49,6 +49,9 @@ REFUSED = "_anonusers_refused"
 """On a request whose bearer token or cookie was not taken: the error that says why."""
 SESSION = "_anonusers_session"
 """On a request whose user came by our session: that session."""
+HIDDEN = "_anonusers_hidden"
+"""On a request that shows nobody in `request.user`, because a view of somebody else takes every user for a regular one
+(anonusers.contrib.allauth): the guest's row."""
 
 # For where crawler-user-agents is not installed, and for what is newer than it. The brand of phones "CUBOT" is no bot.
 BOT_WORDS = re.compile(
@@ -117,8 +120,11 @@ aensure_guest = sync_to_async(ensure_guest)
 
 def guest_of(request: Any) -> EndUser | None:
     """The guest who makes this request; None for visitors and members. No statement where `request.user` was looked up
-    and came by our session, else the one that looks."""
+    and came by our session, else the one that looks. Where allauth is shown nobody in place of a guest, it is the guest
+    still."""
     user = getattr(request, "user", None)
+    if user is not None and not user.is_authenticated:
+        user = getattr(getattr(request, "_request", request), HIDDEN, None)
     return user.end_user if user is not None and is_guest(user) else None
 
 
@@ -242,6 +248,7 @@ def become(request: Any, http_request: HttpRequest, session: Session) -> None:
     # Django keeps the user of a request in three places, so that it is looked up once.
     vars(http_request).update(user=user, _cached_user=user, _acached_user=user, auser=auser)
     vars(http_request)[SESSION] = session
+    vars(http_request).pop(HIDDEN, None)
     if request is not http_request:  # DRF's request, which has authenticated nobody
         request.user, request.auth = user, session
 

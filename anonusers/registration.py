@@ -21,7 +21,7 @@ from anonusers.models import EndUser, Session, project_at
 from anonusers.promotion import promote_as_saved
 from anonusers.sessions import open_session
 
-__all__ = ["apromote_guest", "leave_guest", "promote_guest", "registering_user"]
+__all__ = ["apromote_guest", "leave_guest", "promote_guest", "registering_user", "session_of", "stay_signed_in"]
 
 
 def registering_user(request: Any) -> Any:
@@ -77,17 +77,23 @@ def promote_guest(
         application=session.application if session else None,
         keep_session=session if session is not None and session.kind == Session.Kind.TOKEN else None,
     ).end_user
-    if session is not None and session.kind == Session.Kind.COOKIE:
-        session = _new_cookie(http_request, promoted, before=session)
-    if session is not None:
-        session.end_user = promoted
-        become(request, http_request, session)
-    _change_keys(http_request, promoted)
+    stay_signed_in(request, promoted, session)
     return promoted.user
 
 
 apromote_guest = sync_to_async(promote_guest)
 """`promote_guest` for async views; `save` stays a plain function."""
+
+
+def stay_signed_in(request: Any, end_user: EndUser, session: Session | None) -> None:
+    """Who was a guest goes on as `end_user` by the same `session`, of which a cookie is replaced by a new one."""
+    http_request: HttpRequest = getattr(request, "_request", request)
+    if session is not None and session.kind == Session.Kind.COOKIE:
+        session = _new_cookie(http_request, end_user, before=session)
+    if session is not None:
+        session.end_user = end_user
+        become(request, http_request, session)
+    _change_keys(http_request, end_user)
 
 
 def leave_guest(request: Any, user: Any, *, method: str = "host") -> EndUser | None:
@@ -99,7 +105,7 @@ def leave_guest(request: Any, user: Any, *, method: str = "host") -> EndUser | N
     logged in. The event `user.anonymous.promoted` names both, so that you can bring the guest's data along.
     """
     http_request: HttpRequest = getattr(request, "_request", request)
-    session = _session_of(http_request)
+    session = session_of(http_request)
     if session is None or not session.end_user.is_guest or session.end_user.user_id == user.pk:
         return None
     account = _account_of(user, session)
@@ -128,7 +134,7 @@ def _account_of(user: Any, session: Session) -> EndUser | None:
     return found
 
 
-def _session_of(request: HttpRequest) -> Session | None:
+def session_of(request: HttpRequest) -> Session | None:
     """Our live session that came with a request, if any."""
     known = getattr(request, SESSION, None)
     if known is not None:
@@ -169,7 +175,7 @@ def _presenting(request: Any, http_request: HttpRequest, guest: EndUser) -> Sess
     """Our session that this request came with; None for a guest whom Django's own session names."""
     known = getattr(request, "auth", None)
     if not isinstance(known, Session):
-        known = _session_of(http_request)
+        known = session_of(http_request)
     return known if known is not None and known.end_user_id == guest.pk else None
 
 

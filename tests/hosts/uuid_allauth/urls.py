@@ -1,0 +1,12 @@
+from dj_rest_auth.registration.views import RegisterView
+from django.urls import include, path
+
+from tests.hosts.uuid_allauth.views import members
+
+urlpatterns = [
+    path("accounts/", include("allauth.urls")),
+    path("_allauth/", include("allauth.headless.urls")),
+    path("rest/register/", RegisterView.as_view()),
+    path("members/", members),
+    path("", include("tests.hosts.notes.urls")),
+]
