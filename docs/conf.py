@@ -8,7 +8,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE / "_ext")]
 
 project = "anonusers"
-copyright = "the anonusers contributors"  # noqa: A001
+copyright = "the anonusers contributors"
 release = version = installed("anonusers")
 language = "en_GB"
 
@@ -27,7 +27,7 @@ html_title = "anonusers"
 html_static_path = ["_static"]
 html_css_files = ["house.css"]
 html_copy_source = html_show_sourcelink = False
-html_show_sphinx = False
+html_show_sphinx = html_domain_indices = False
 html_favicon = "../anonusers/static/anonusers/icon.svg"
 add_module_names = False
 python_display_short_literal_types = True

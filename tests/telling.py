@@ -1,8 +1,8 @@
 """Runs what a page of the docs tells its reader to do, in a project of its own: files are written, commands run.
 
-A fenced block is one of two things. With `:caption: shop/views.py` it is that file, with `:caption: mysite/settings.py, at the
-end` it is added to it. A block in the language `console` is commands, each after `$ `, with what they print; `…` in it stands for
-anything. There is no third kind: what a page shows is used.
+A fenced block is one of two things. With `:caption: shop/views.py` it is that file, with
+`:caption: mysite/settings.py, at the end` it is added to it. A block in the language `console` is commands, each after
+`$ `, with what they print; `…` in it stands for anything. There is no third kind: what a page shows is used.
 """
 
 import os
@@ -17,7 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
 
-FENCE = re.compile(r"^(```+)(?:\{code-block\} |\{(?=literalinclude))?([\w+-]*)(?:\} \S+)?\n((?::\w+:[^\n]*\n)*)\n?(.*?)^\1$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(
+    r"^(```+)(?:\{code-block\} ([\w+-]*)|\{([\w:-]+)\}[^\n]*|([\w+-]*))\n((?::\w+:[^\n]*\n)*)\n?(.*?)^\1$",
+    re.MULTILINE | re.DOTALL,
+)
 AT_THE_END = ", at the end"
 PORT = "8000"  # what pages say; a free one is used instead
 
@@ -41,10 +44,10 @@ def blocks(page: Path) -> list[Block]:
     text = page.read_text()
     found = []
     for fence in FENCE.finditer(text):
-        _, language, options, body = fence.groups()
+        _, of_block, directive, plain, options, body = fence.groups()
         caption = re.search(r"^:caption: (.+)$", options, re.MULTILINE)
         line = text.count("\n", 0, fence.start()) + 1
-        found.append(Block(language, caption[1] if caption else "", body, line))
+        found.append(Block(of_block or directive or plain, caption[1] if caption else "", body, line))
     assert text.count("\n```") == 2 * len(found), f"{page.name}: a block that nobody sees"
     return found
 
@@ -103,7 +106,9 @@ class Reader:
         assert ran.returncode == 0, told
         if output.strip():
             wanted = ".*".join(re.escape(part) for part in output.strip().split("…"))
-            assert re.fullmatch(wanted, (ran.stdout + ran.stderr).strip(), re.DOTALL), f"{told}\nThe page says\n{output}"
+            assert re.fullmatch(wanted, (ran.stdout + ran.stderr).strip(), re.DOTALL), (
+                f"{told}\nThe page says\n{output}"
+            )
 
     def _serve(self, words: list[str]) -> None:
         log = (self.folder / "server.log").open("wb")

@@ -10,7 +10,7 @@ from tests.telling import Reader, blocks
 
 GUIDES = Path(__file__).parent.parent / "docs" / "howto"
 # Programs that do not run here, and files of the repository, which have tests of their own.
-SHOWN = {"js", "text", "literalinclude"}
+SHOWN = {"js", "text", "literalinclude", "toctree"}
 SETTINGS = """
 INSTALLED_APPS += ["rest_framework", "anonusers", "shop"]
 MIDDLEWARE += ["anonusers.middleware.GuestMiddleware"]

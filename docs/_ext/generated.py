@@ -86,12 +86,9 @@ def settings() -> str:
 def events() -> str:
     body = tree("anonusers.events").body
     words = {name: text for name, _, _, text in assigned(body)}
-    signals = next(value for name, _, value, _ in assigned(body) if name == "SIGNALS")
-    assert isinstance(signals, ast.Dict)
+    signals: Any = next(value for name, _, value, _ in assigned(body) if name == "SIGNALS")
     rows = []
     for key, value in zip(signals.keys, signals.values, strict=True):
-        assert isinstance(key, ast.Constant)
-        assert isinstance(value, ast.Name)
         rows.append([f"`{key.value}`", f"`{value.id}`", words[value.id]])
     return table(["type", "signal in `anonusers.events`", "when"], rows)
 
@@ -142,9 +139,8 @@ def _told(name: str, module: str, body: list[ast.stmt], index: int) -> str:
         case ast.Assign(value=ast.Call(func=ast.Name(id="sync_to_async"), args=[ast.Name(id=sync)])):
             # The async twin has the arguments of the function that it wraps.
             _, statements, place = made_in(module, sync)
-            node = statements[place]
-            assert isinstance(node, ast.FunctionDef)
-            signature = _signature(node).replace(sync, name, 1)
+            twin: Any = statements[place]
+            signature = _signature(twin).replace(sync, name, 1)
             return f"```{{py:function}} {signature}\n:async:\n\n{docstring_after(body, index)}\n```\n"
         case ast.AnnAssign(annotation=annotation):
             return f"```{{py:data}} {name}\n:type: {ast.unparse(annotation)}\n\n{docstring_after(body, index)}\n```\n"
@@ -218,7 +214,7 @@ def _django() -> None:
     if not settings.configured:
         apps = ["admin", "auth", "contenttypes", "sessions", "messages"]
         settings.configure(
-            SECRET_KEY="of the docs",  # noqa: S106
+            SECRET_KEY="of the docs",
             INSTALLED_APPS=[*(f"django.contrib.{name}" for name in apps), "rest_framework", "anonusers", "portal"],
             DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
             ROOT_URLCONF="anonusers.urls",
@@ -274,7 +270,8 @@ def command_parser(name: str) -> ArgumentParser:
 
 
 # What every command of Django has.
-DJANGOS = {"help", "version", "verbosity", "settings", "pythonpath", "traceback", "no_color", "force_color", "skip_checks"}
+DJANGOS = {"help", "version", "verbosity", "settings", "pythonpath", "traceback"}
+DJANGOS |= {"no_color", "force_color", "skip_checks"}
 
 
 def options_of(parser: ArgumentParser) -> Iterator[tuple[str, str]]:

@@ -8,6 +8,14 @@ NAMES: dict[str, list[str]] = {
     "anonusers.bot_check": ["BotCheck", "ProofOfWork", "Turnstile", "HCaptcha"],
     "anonusers.cleanup": ["clean_up", "restore", "Report"],
     "anonusers.context_processors": ["guest"],
+    "anonusers.contrib.allauth.adapters": [
+        "AccountAdapter",
+        "AccountAdapterMixin",
+        "SocialAccountAdapter",
+        "SocialAccountAdapterMixin",
+    ],
+    "anonusers.contrib.allauth.backends": ["AuthenticationBackend"],
+    "anonusers.contrib.allauth.middleware": ["AllauthGuestMiddleware"],
     "anonusers.decorators": ["guest_required_on_write", "guest_allowed", "guest_required", "member_required"],
     "anonusers.erasure": ["erase", "Erasure"],
     "anonusers.events": [
@@ -59,3 +67,23 @@ NAMES: dict[str, list[str]] = {
 
 ELSEWHERE = {"anonusers.guests": {"is_guest", "is_member", "sub_of"}}
 """Names that a module offers besides and that are told where they are made."""
+
+INNER = {
+    "anonusers.adoption": {"follow_email"},
+    "anonusers.middleware": {"content_security_policy"},
+    "anonusers.registration": {"session_of", "stay_signed_in"},
+}
+"""Names that other rooms of the house use and hosts do not."""
+
+IN_PART = {
+    "anonusers.bot_check",
+    "anonusers.cleanup",
+    "anonusers.events",
+    "anonusers.models",
+    "anonusers.promotion.phone_code",
+    "anonusers.tasks",
+}
+"""Modules that are for the inside as well: not all that has no underscore is told."""
+
+INWARD = ("anonusers.models.", "anonusers.protocols", "anonusers.pages", "anonusers.conf", "anonusers.contrib.allauth.")
+"""Where `__all__` says what other rooms of the house use."""

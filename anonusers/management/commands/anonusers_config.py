@@ -17,7 +17,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True, metavar="apply | export")
         apply = actions.add_parser("apply", help="Make a project say what FILE says; create it where needed.")
-        apply.add_argument("file", metavar="FILE")
+        apply.add_argument("file", metavar="FILE", help="the project file")
         apply.add_argument("--dry-run", action="store_true", help="Show the difference, change nothing.")
         export = actions.add_parser("export", help="Write the whole configuration of a project to standard output.")
         export.add_argument("project", metavar="PROJECT", help="the project's id")

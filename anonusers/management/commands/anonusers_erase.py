@@ -17,7 +17,7 @@ class Command(BaseCommand):
     help = "Erase a person, guest or regular, and print what went as JSON. There is no way back."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("sub", metavar="SUB", type=uuid.UUID)
+        parser.add_argument("sub", metavar="SUB", type=uuid.UUID, help="the id of the person")
         parser.add_argument("--dry-run", action="store_true", help="count, and change nothing")
 
     def handle(self, *args: Any, **options: Any) -> None:
