@@ -10,6 +10,7 @@ from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import resolve_url
+from django.utils.translation import gettext_noop
 
 from anonusers.conf import conf
 from anonusers.guests import REFUSED, recognise, refuse
@@ -31,9 +32,9 @@ class Refusal:
     message: str
 
 
-NOT_SIGNED_IN = Refusal("not_signed_in", "Log in first.")
-MEMBERS_ONLY = Refusal("members_only", "Keep your account first: this is not for guests.")
-GUESTS_ONLY = Refusal("guests_only", "This is for guests only, and you have an account already.")
+NOT_SIGNED_IN = Refusal("not_signed_in", gettext_noop("Log in first."))
+MEMBERS_ONLY = Refusal("members_only", gettext_noop("Keep your account first: this is not for guests."))
+GUESTS_ONLY = Refusal("guests_only", gettext_noop("This is for guests only, and you have an account already."))
 
 
 def mark(view: Any, access: str, promotion_url: Any = None) -> None:

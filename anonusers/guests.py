@@ -13,6 +13,7 @@ from asgiref.sync import sync_to_async
 from django.core.exceptions import ImproperlyConfigured, ObjectDoesNotExist
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.functional import SimpleLazyObject
+from django.utils.translation import gettext, gettext_noop
 
 from anonusers import credentials
 from anonusers.authentication import SAFE_METHODS
@@ -306,6 +307,19 @@ def recognise(request: HttpRequest) -> None:
     vars(request).update({"user": user, "auser": auser, RECOGNISED: True})
 
 
+# What errors of the domain say for themselves; errors.py knows no language. JSON stays English.
+SAID_TO_PEOPLE = (
+    gettext_noop("Anonymous users are disabled in this project."),
+    gettext_noop("Public sign-up is disabled."),
+    gettext_noop("The host application refused this sign-up."),
+    gettext_noop("Too many requests. Try again later."),
+    gettext_noop("No project lives at this host."),
+    gettext_noop("There is no valid session."),
+    gettext_noop("The token is not valid (any more)."),
+    gettext_noop("This account is gone: it was deleted, or disabled just now. Sign up to start afresh."),
+    gettext_noop("This request comes from a site that may not use the session cookie."),
+    gettext_noop("Too much is going on at once. Try again in a moment."),
+)
 STATUS = {"rate_limited": 429, "busy": 503, "invalid_token": 401, "guest_gone": 401}
 
 
@@ -322,4 +336,5 @@ def refuse(request: HttpRequest, error: Any, *, status: int | None = None) -> Ht
         if challenge := getattr(error, "challenge", None):
             body["challenge"] = challenge
         return JsonResponse(body, status=status, headers=headers)
-    return HttpResponse(error.message, status=status, headers=headers, content_type="text/plain; charset=utf-8")
+    words = gettext(error.message) if error.message else ""
+    return HttpResponse(words, status=status, headers=headers, content_type="text/plain; charset=utf-8")
