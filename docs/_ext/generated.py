@@ -5,6 +5,7 @@ What stands here turns code into Markdown; tests/test_docs.py looks whether all 
 """
 
 import ast
+import json
 import re
 import textwrap
 from argparse import SUPPRESS, ArgumentParser, _SubParsersAction
@@ -21,11 +22,17 @@ ASKED = re.compile(r"^<!-- generated: (\w+)(?: ([\w.]+))? -->$", re.MULTILINE)
 
 def setup(app: Any) -> dict[str, bool]:
     app.connect("source-read", fill_in)
+    app.connect("env-get-outdated", always_anew)
     return {"parallel_read_safe": True}
 
 
 def fill_in(app: Any, docname: str, source: list[str]) -> None:
     source[0] = ASKED.sub(lambda asked: GENERATORS[asked[1]](*filter(None, [asked[2]])), source[0])
+
+
+def always_anew(app: Any, env: Any, *changes: set[str]) -> list[str]:
+    """The code may have changed where the page has not."""
+    return [name for name in env.found_docs if ASKED.search(Path(env.doc2path(name)).read_text())]
 
 
 # --- read from the source ---------------------------------------------------------------------------
@@ -59,6 +66,11 @@ def assigned(body: list[ast.stmt]) -> Iterator[tuple[str, ast.expr | None, ast.e
                 yield name, None, node.value, docstring_after(body, index)
 
 
+def quoted(value: ast.expr) -> str:
+    """A value as the option of a directive, which is YAML and would take its quotes away."""
+    return json.dumps(ast.unparse(value))
+
+
 def cell(text: str) -> str:
     return " ".join(text.replace("|", "\\|").split())
 
@@ -77,8 +89,7 @@ def settings() -> str:
     for name, type, value, text in assigned(conf.body):
         if name.isupper() and type is not None and value is not None:
             found.append(
-                f"```{{py:data}} ANONUSERS_{name}\n:type: {ast.unparse(type)}\n:value: {ast.unparse(value)}\n\n"
-                f"{text}\n```\n"
+                f"```{{py:data}} ANONUSERS_{name}\n:type: {ast.unparse(type)}\n:value: {quoted(value)}\n\n{text}\n```\n"
             )
     return "\n".join(found)
 
@@ -156,7 +167,7 @@ def _described(node: ast.stmt) -> str:
             for name, type, value, text in assigned(node.body):
                 if not name.startswith("_") and (text or _is_dataclass(node)):
                     told = f":type: {ast.unparse(type)}\n" if type else ""
-                    told += f":value: {ast.unparse(value)}\n" if value and not _is_field(value) else ""
+                    told += f":value: {quoted(value)}\n" if value and not _is_field(value) else ""
                     parts.append(f"```{{py:attribute}} {name}\n{told}\n{text}\n```")
             for item in node.body:
                 if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef) and _is_told(item):
@@ -240,15 +251,14 @@ def errors() -> str:
         api_status = 405 if error.code == "method_refused" else wire.STATUS[name]
         rows.append(
             [
-                f"`{error.code}`",
-                f"`{error.__name__}`",
+                f"`{error.code}` `{error.__name__}`",
                 " ".join((error.__doc__ or "").split()),
                 str(rest.PROBLEMS[error.code][0]),
                 f"{api_status} `{reason}`",
                 f"{oauth_status} `{word}`",
             ]
         )
-    return table(["code", "class", "means", "native API", "Authgear API", "Authgear OAuth"], rows)
+    return table(["code, class", "means", "native API", "Authgear API", "Authgear OAuth"], rows)
 
 
 def command_names() -> dict[str, str]:

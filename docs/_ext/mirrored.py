@@ -24,6 +24,7 @@ LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 
 def setup(app: Any) -> dict[str, bool]:
     app.connect("source-read", show)
+    app.connect("env-get-outdated", lambda app, env, *changes: list(PAGES))
     return {"parallel_read_safe": True}
 
 
