@@ -46,7 +46,7 @@ class EndUserMixin:
         return user if allowed and not _is_disabled(user) else None
 
 
-class ModelBackend(EndUserMixin, DjangoModelBackend):
+class ModelBackend(EndUserMixin, DjangoModelBackend):  # type: ignore[misc]
     """Django's own, with the end user. Name it in AUTHENTICATION_BACKENDS in its place."""
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from django.db import models
 
 
-class UniqueOrBlankField(models.CharField):  # type: ignore[type-arg]
+class UniqueOrBlankField(models.CharField):
     """Text that is unique, unless it is blank: stored as NULL then, of which a unique index allows many on every
     database."""
 

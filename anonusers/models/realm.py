@@ -22,11 +22,12 @@ def new_object_id() -> str:
     return f"{int(time.time()):08x}{secrets.token_hex(8)}"
 
 
-class ObjectIdField(models.CharField):  # type: ignore[type-arg]
+class ObjectIdField(models.CharField):
     """24 lower-case hexadecimal digits."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **{"max_length": 24, "default": new_object_id, "validators": [OBJECT_ID]} | options)
+        fixed: dict[str, Any] = {"max_length": 24, "default": new_object_id, "validators": [OBJECT_ID]}
+        super().__init__(*args, **fixed | options)
 
     def deconstruct(self) -> Any:
         name, path, args, options = super().deconstruct()
