@@ -128,3 +128,8 @@ def row_counts() -> dict[str, int]:
 def state_of(*instances: Any) -> list[dict[str, Any]]:
     """All columns of some rows, to compare before and after."""
     return [type(row)._default_manager.filter(pk=row.pk).values().get() for row in instances]
+
+
+def headers_of(response: Any) -> dict[str, str]:
+    """All headers but those that are new at each answer, to see whether two answers are one."""
+    return {name: value for name, value in response.headers.items() if name not in ("Date", "X-Request-Id")}

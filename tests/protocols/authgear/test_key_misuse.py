@@ -13,7 +13,7 @@ from django.utils import timezone
 from anonusers import onetime
 from anonusers.models import Application, DeviceKey, EndUser, OneTimeToken, Project
 from tests.anonusers.signing import ABSENT, KEY_ID, ec_key, java, jwk_of, numbers_of, rsa_key
-from tests.conftest import make_application, make_project, state_of
+from tests.conftest import headers_of, make_application, make_project, state_of
 from tests.protocols.authgear.keys import (
     NO_JWK,
     OTHER_KEY_ID,
@@ -203,7 +203,7 @@ def test_one_answer_for_whatever_is_wrong_about_a_key(guest: EndUser, project_a:
         for jwt in wrong.values():
             response = log_in(browser, jwt)
             assert_oauth_error(response, *REFUSAL)
-            answers.add((response.content, str(sorted(response.headers.items()))))
+            answers.add((response.content, str(sorted(headers_of(response).items()))))
     assert len(answers) == 1
 
 
