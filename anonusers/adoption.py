@@ -155,37 +155,43 @@ def add_login_id(end_user: EndUser, project: Project, login_id: LoginIDValue, *,
     return row
 
 
-def follow_email(end_user: EndUser, email: str, *, verified: bool) -> LoginID | None:
-    """The host says that `email` is its user's address now, "" for none: it is what they log in with at our doors, and
-    what they had before leads to nobody. `verified`: the host has made sure that it is theirs.
+def follow_email(
+    end_user: EndUser, email: str, *, verified: bool = False, instead_of: Sequence[str] = (), add: bool = True
+) -> LoginID | None:
+    """The host says that `email` ("" for none) is its user's address, `instead_of` what it was before: it is what they
+    log in with at our doors, and the others lead to nobody. `verified`: the host has made sure that it is theirs.
+    Without `add` only an address that they log in with already becomes verified.
 
     None for a guest, who logs in with nothing; where the project does without addresses, and where we cannot read this
     one or somebody has it.
     """
-    project = end_user.project
-    if EMAIL not in project.login_ids:
+    if EMAIL not in end_user.project.login_ids:
         return None
-    try:
-        wanted = parse_login_id(EMAIL, email) if email else None
-    except InvalidLoginID:
-        wanted = None
+    wanted, before = _address(email), {address.key for text in instead_of if (address := _address(text))}
     with transaction.atomic():
         locked = lock_end_user(end_user.pk)
         if locked is None or locked.is_guest:
             return None
         own = locked.login_ids.filter(type=EMAIL)
-        if (own.exclude(key=wanted.key) if wanted else own).delete()[0]:
+        if own.filter(key__in=before - {wanted.key if wanted else ""}).delete()[0]:
             onetime.void_all(locked)  # links and codes that were sent there are worth nothing any more
-        row = own.first()
-        if row is None and wanted is not None:
+        row = own.filter(key=wanted.key).first() if wanted is not None else None
+        if row is None and wanted is not None and add:
             try:
-                row = add_login_id(locked, project, wanted, verified=verified)
+                row = add_login_id(locked, end_user.project, wanted, verified=verified)
             except LoginIDTaken:
                 return None
         elif row is not None and verified and row.verified_at is None:
             row.verified_at = timezone.now()
             row.save(update_fields=["verified_at"])
     return row
+
+
+def _address(email: str) -> LoginIDValue | None:
+    try:
+        return parse_login_id(EMAIL, email) if email else None
+    except InvalidLoginID:
+        return None
 
 
 def _row(end_user: EndUser, project: Project, login_id: LoginIDValue, *, verified: bool) -> LoginID:

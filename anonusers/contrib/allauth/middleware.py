@@ -4,6 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from allauth import app_settings
+from allauth.account.internal.stagekit import LOGIN_SESSION_KEY
+from asgiref.sync import sync_to_async
 from django.contrib.auth.middleware import get_user
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest, HttpResponse
@@ -53,10 +55,8 @@ def hide_guest(request: HttpRequest) -> None:
     user = SimpleLazyObject(look)
 
     async def auser() -> Any:
-        from asgiref.sync import sync_to_async
-
         await sync_to_async(bool)(user)
-        return user
+        return user._wrapped
 
     vars(request).update(user=user, auser=auser)
 
@@ -74,10 +74,10 @@ def _is_allauth(view: Callable[..., Any]) -> bool:
 def _logs_out(view: Callable[..., Any], request: HttpRequest) -> bool:
     from allauth.account.views import LogoutView
 
-    if LogoutView in _classes(view):
-        return True
-    if not app_settings.HEADLESS_ENABLED or request.method != "DELETE":
-        return False
-    from allauth.headless.account.views import SessionView
+    views: tuple[type, ...] = (LogoutView,)
+    if app_settings.HEADLESS_ENABLED and request.method == "DELETE":
+        from allauth.headless.account.views import SessionView
 
-    return SessionView in _classes(view)
+        views = (LogoutView, SessionView)
+    # Where a sign-up waits for its mail, that is called off, and the guest stays.
+    return not {*views}.isdisjoint(_classes(view)) and request.session.get(LOGIN_SESSION_KEY) is None

@@ -5,14 +5,13 @@ from typing import Any
 
 from allauth.account import signals
 from allauth.account.models import EmailAddress
-from allauth.account.utils import user_email
 from django.db import transaction
 
 from anonusers import onetime
 from anonusers.adoption import follow_email
-from anonusers.contrib.allauth.signup import end_user_of, finish, follow_addresses
+from anonusers.contrib.allauth.signup import end_user_of, finish
 from anonusers.errors import GuestGone
-from anonusers.models import lock_end_user
+from anonusers.models import LoginID, lock_end_user
 from anonusers.promotion import end_all_sessions
 from anonusers.registration import session_of
 
@@ -36,17 +35,37 @@ def address_confirmed(sender: Any, request: Any, email_address: EmailAddress, **
     except GuestGone:
         # Their person went on as somebody else, or an operator has disabled them.
         logger.info("an address was confirmed, and its guest cannot be promoted any more")
+        return
+    end_user = end_user_of(email_address.user)
+    if end_user is not None:
+        # A second one is for allauth's log-in only, as the login ID is the primary one.
+        follow_email(end_user, email_address.email, verified=True, add=email_address.primary)
 
 
-def address_changed(sender: Any, user: Any, **kwargs: Any) -> None:
-    follow_addresses(user)
-
-
-def address_removed(sender: Any, user: Any, **kwargs: Any) -> None:
+def address_changed(
+    sender: Any,
+    user: Any,
+    from_email_address: EmailAddress | None,
+    to_email_address: EmailAddress,
+    **kwargs: Any,
+) -> None:
+    """Another one is the primary one."""
     end_user = end_user_of(user)
-    if end_user is not None and EmailAddress.objects.get_primary(user) is None:
-        user.refresh_from_db()  # allauth has put another one of theirs into it, or none
-        follow_email(end_user, user_email(user) or "", verified=False)
+    if end_user is None:
+        return
+    if from_email_address is not None:
+        before = [from_email_address.email]
+    else:  # it was never confirmed, and allauth has forgotten it
+        known = set(EmailAddress.objects.filter(user=user).values_list("email", flat=True))
+        unproven = end_user.login_ids.filter(type=LoginID.Type.EMAIL, verified_at=None)
+        before = [row.value for row in unproven if row.value.lower() not in known]
+    follow_email(end_user, to_email_address.email, verified=to_email_address.verified, instead_of=before)
+
+
+def address_removed(sender: Any, user: Any, email_address: EmailAddress, **kwargs: Any) -> None:
+    end_user = end_user_of(user)
+    if end_user is not None:
+        follow_email(end_user, "", instead_of=[email_address.email])
 
 
 def password_changed(sender: Any, request: Any, user: Any, **kwargs: Any) -> None:

@@ -69,7 +69,8 @@ def row_of(guest: EndUser, *, like: Any) -> Any:
     names |= {app_settings.USER_MODEL_USERNAME_FIELD, app_settings.USER_MODEL_EMAIL_FIELD}
     for field in model._meta.concrete_fields:
         # What a default makes anew each time, such as a date, is the guest's own.
-        if field.primary_key or (callable(field.default) and field.default not in (dict, list, set)):
+        made_anew = field.has_default() and callable(field.default) and field.default not in (dict, list)
+        if field.primary_key or made_anew:
             continue
         value = getattr(like, field.attname)
         if field.name in names or value != field.get_default():
@@ -85,16 +86,20 @@ def finish(request: Any, user: Any, *, logging_in: bool) -> None:
 
     Raises: GuestGone.
     """
-    end_user = end_user_of(user)
+    end_user, is_new = end_user_of(user), True
     if end_user is None:
         end_user = _adopt(request, user)
     elif end_user.is_guest:
         end_user = _promote(request, user, end_user, logging_in=logging_in)
-    elif logging_in:
-        _go_on(request, end_user)
+    else:
+        is_new = False
+        if logging_in:
+            _go_on(request, end_user)
     if end_user is not None:
         user.end_user = end_user
-        follow_addresses(user)
+        primary = EmailAddress.objects.get_primary(user)
+        if primary is not None and (is_new or primary.verified):
+            follow_email(end_user, primary.email, verified=primary.verified, add=is_new)
 
 
 def _adopt(request: Any, user: Any) -> EndUser | None:
@@ -181,14 +186,3 @@ def leave_where_not_logged_in(request: HttpRequest) -> None:
 def _http(request: Any) -> HttpRequest:
     http_request: HttpRequest = getattr(request, "_request", request)
     return http_request
-
-
-# --- addresses ----------------------------------------------------------------------------------------
-
-
-def follow_addresses(user: Any) -> None:
-    """The primary address at allauth is what a regular user logs in with at our doors, verified where it is there."""
-    end_user = end_user_of(user)
-    primary = EmailAddress.objects.get_primary(user)
-    if end_user is not None and primary is not None:
-        follow_email(end_user, primary.email, verified=primary.verified)

@@ -34,6 +34,7 @@ REST_FRAMEWORK = {
         "rest_framework.authentication.SessionAuthentication",
     ]
 }
+REST_AUTH = {"REGISTER_SERIALIZER": "tests.hosts.uuid_allauth.serializers.RegisterSerializer"}
 
 ACCOUNT_ADAPTER = "anonusers.contrib.allauth.adapters.AccountAdapter"
 SOCIALACCOUNT_ADAPTER = "anonusers.contrib.allauth.adapters.SocialAccountAdapter"
