@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 
 from anonusers.models import LoginID
+from tests.conftest import headers_of
 from tests.portal.routes import POSTS, ROUTES, World, everything, make_world, new_member
 
 pytestmark = pytest.mark.django_db
@@ -38,7 +39,7 @@ def bytes_of(response: Any, *paths: str) -> str:
     text = re.sub(r'name="csrfmiddlewaretoken" value="\w+"', "", response.content.decode())
     for path in paths:
         text = text.replace(path, "PATH")
-    headers = {name: value for name, value in response.headers.items() if name not in ("Content-Length", "Expires")}
+    headers = {name: value for name, value in headers_of(response).items() if name not in ("Content-Length", "Expires")}
     return f"{response.status_code} {headers} {text}"
 
 
