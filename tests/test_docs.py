@@ -265,6 +265,18 @@ def test_every_tag_and_filter_is_described():
         assert f"user|{name}" in text
 
 
+def test_every_fixture_of_the_pytest_plugin_is_described():
+    text = (DOCS / "testing.md").read_text()
+    fixtures = [
+        node.name
+        for node in generated.tree("anonusers.pytest_plugin").body
+        if isinstance(node, ast.FunctionDef) and any("fixture" in ast.unparse(one) for one in node.decorator_list)
+    ]
+    assert len(fixtures) > 5
+    for name in fixtures:
+        assert f"| `{name}" in text
+
+
 # --- what is told is so -----------------------------------------------------------------------------
 
 
