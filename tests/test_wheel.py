@@ -246,7 +246,7 @@ def test_the_metadata_is_fit_for_a_release(released: Released) -> None:
         "Description-Content-Type: text/markdown",
         "Classifier: Typing :: Typed",
         "Classifier: Framework :: Django :: 5.2",
-        *(f"Provides-Extra: {extra}" for extra in ("redis", "postgres", "openapi", "metrics")),
+        *(f"Provides-Extra: {extra}" for extra in ("allauth", "redis", "postgres", "openapi", "metrics")),
     ):
         assert line in metadata.splitlines(), line
     assert "[pytest11]\nanonusers = anonusers.pytest_plugin" in entry_points
