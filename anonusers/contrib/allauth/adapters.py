@@ -5,6 +5,7 @@ from typing import Any
 
 from allauth.account import app_settings
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.internal.stagekit import clear_login
 from allauth.account.models import EmailAddress
 from allauth.core import context
 from allauth.core.exceptions import ImmediateHttpResponse
@@ -46,15 +47,19 @@ class AccountAdapterMixin:
         response = super().pre_login(request, user, **kwargs)  # type: ignore[misc]
         end_user = end_user_of(user)
         if response is None and end_user is not None and end_user.disabled_at is not None:
-            return self.respond_user_inactive(request, user)  # type: ignore[attr-defined]
+            return self._turn_away(request, user)
         return response
 
     def login(self, request: Any, user: Any) -> None:
         try:
             finish(request, user, logging_in=True)
         except GuestGone:
-            raise ImmediateHttpResponse(self.respond_user_inactive(request, user)) from None  # type: ignore[attr-defined]
+            raise ImmediateHttpResponse(self._turn_away(request, user)) from None
         super().login(request, user)  # type: ignore[misc]
+
+    def _turn_away(self, request: Any, user: Any) -> Any:
+        clear_login(request)
+        return self.respond_user_inactive(request, user)  # type: ignore[attr-defined]
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         if not str(email).endswith(GUEST_DOMAIN):  # nobody reads it

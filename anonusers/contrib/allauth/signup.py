@@ -21,7 +21,7 @@ from anonusers import sessions
 from anonusers.adapters import get_adapter
 from anonusers.adoption import adopt_user, follow_email
 from anonusers.errors import LoginIDTaken, UserIsRegular
-from anonusers.guests import guest_of, take_away
+from anonusers.guests import HIDDEN, guest_of, take_away
 from anonusers.models import EndUser, Session, lock_end_user, project_at
 from anonusers.promotion import end_all_sessions, promote_as_saved
 from anonusers.registration import promote_guest, session_of, stay_signed_in
@@ -115,7 +115,7 @@ def _adopt(request: Any, user: Any) -> EndUser | None:
         return adopt_user(project=project, user=user, login_ids=[])
 
 
-def _promote(request: Any, user: Any, end_user: EndUser, *, logging_in: bool) -> EndUser:
+def _promote(request: Any, user: Any, end_user: EndUser, *, logging_in: bool) -> EndUser | None:
     guest = None if request is None else guest_of(request)
     if guest is None or guest.pk != end_user.pk:  # on another device
         return _promote_as_saved(user, end_user, None)
@@ -125,6 +125,7 @@ def _promote(request: Any, user: Any, end_user: EndUser, *, logging_in: bool) ->
         if session is not None:
             session.end_user = promoted
             vars(_http(request))[STAYING] = session
+        vars(_http(request)).pop(HIDDEN, None)  # there is no guest any more
         return promoted
     try:
         saved = promote_guest(request, lambda: user, method=METHOD)
@@ -133,8 +134,7 @@ def _promote(request: Any, user: Any, end_user: EndUser, *, logging_in: bool) ->
         saved = promote_guest(request, lambda: user, method=METHOD, email="")
     except UserIsRegular:  # this very moment, in another tab
         return EndUser.objects.get(pk=end_user.pk)
-    promoted: EndUser = saved.end_user
-    return promoted
+    return end_user_of(saved)
 
 
 def _promote_as_saved(user: Any, end_user: EndUser, keep: Session | None) -> EndUser:

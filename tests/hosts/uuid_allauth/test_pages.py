@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from anonusers import sessions
 from anonusers.cleanup import clean_up
+from anonusers.contrib.allauth.adapters import AccountAdapter
 from anonusers.models import AnonymousIdentity, EndUser, Project, Session
 from anonusers.promotion import promote_as_saved
 from tests.hosts.story import EMAIL, PASSWORD, Browser, rows
@@ -115,6 +116,24 @@ def test_the_row_stays_the_guests_own(browser: Browser) -> None:
     assert changed == {"email", "password", "last_login"}
     assert (row(who)["points"], row(who)["email"]) == (7, EMAIL)
     assert promotions() == [("promoted", "allauth")]
+
+
+class Generous(AccountAdapter):
+    """A host's own: who signs up has three points."""
+
+    def new_user(self, request: Any) -> Any:
+        person = super().new_user(request)
+        person.points += 3
+        return person
+
+
+def test_an_adapter_of_the_hosts_own_fills_the_guests_row(browser: Browser, settings: Any) -> None:
+    settings.ACCOUNT_ADAPTER = f"{__name__}.Generous"
+    who = guest(browser)
+    get_user_model()._default_manager.filter(pk=who["pk"]).update(points=7)
+    sign_up(browser)
+    assert browser.whoami() == member_of(who)
+    assert row(who)["points"] == 10
 
 
 def test_our_cookie_is_a_new_one_and_logging_out_ends_both(browser: Browser) -> None:
