@@ -24,6 +24,8 @@ KNOWN = {
     "authtoken.Token.user": DELETE,
     "mfa.Authenticator.user": DELETE,
     "portal.Membership.user": KEEP,
+    "portal.OperatorKey.user": KEEP,
+    "portal.OperatorToken.user": KEEP,
     "socialaccount.SocialAccount.user": DELETE,
     "usersessions.UserSession.user": DELETE,
 }

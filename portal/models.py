@@ -1,10 +1,14 @@
-"""What the portal itself remembers: who may enter which project, changes that wait for review, jobs."""
+"""What the portal itself remembers: who may enter which project, changes that wait for review, jobs, and
+operators' keys and tokens for the Admin API."""
+
+import uuid
 
 from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from anonusers.models import Project
+from anonusers.models.realm import ObjectIdField
 
 
 class Membership(models.Model):
@@ -42,6 +46,9 @@ class Draft(models.Model):
     changes = models.JSONField(default=dict, blank=True)
     author = models.CharField(max_length=150, blank=True)
     updated_at = models.DateTimeField(auto_now=True)
+    # What tools of the Admin API call it, and whether one of them began to collect, for one deployment only.
+    object_id = ObjectIdField()
+    for_one_deployment = models.BooleanField(default=False)
 
     class Meta:
         verbose_name = _("draft")
@@ -112,3 +119,42 @@ class Job(models.Model):
 
     def __str__(self) -> str:
         return f"{self.action} {self.pk}"
+
+
+class OperatorKey(models.Model):
+    """With which a program signs in as an operator at the Admin API. Only the private half's hash is here."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="operator_keys")
+    name = models.CharField(_("name"), max_length=100)
+    public_key = models.CharField(max_length=8, unique=True)
+    private_hash = models.CharField(max_length=64)
+    created_at = models.DateTimeField(auto_now_add=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("operator's API key")
+        verbose_name_plural = _("operators' API keys")
+
+    def __str__(self) -> str:
+        return self.public_key
+
+
+class OperatorToken(models.Model):
+    """An operator's sign-in at the Admin API: the refresh token's hash. Access tokens name it and end with it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
+    key = models.ForeignKey(OperatorKey, models.CASCADE, null=True, blank=True, related_name="tokens")
+    refresh_hash = models.CharField(max_length=64, unique=True)
+    # As Django's sessions do: another password, and those that were opened with the old one end.
+    auth_hash = models.CharField(max_length=128, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        verbose_name = _("operator's token")
+        verbose_name_plural = _("operators' tokens")
+
+    def __str__(self) -> str:
+        return str(self.id)

@@ -1,14 +1,10 @@
 """Sign-in and sign-out of operators."""
 
-import hashlib
-import time
-import unicodedata
 from http import HTTPStatus
 from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.views import LoginView, LogoutView
-from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, resolve_url
@@ -18,8 +14,8 @@ from django.utils.translation import gettext as _
 
 from anonusers.credentials import address_of
 from anonusers.errors import RateLimited
-from anonusers.limits import network_of, spend
 from portal.access import is_operator
+from portal.attempts import count_failure, refuse_while_locked, spend_attempt
 from portal.durations import in_words
 from portal.forms import SignInForm
 
@@ -43,14 +39,14 @@ class SignInView(LoginView):
         return resolve_url("portal:home") if wanted.split("?")[0] == self.request.path else wanted
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        name = _name_key(request.POST.get("username", ""))
+        name = request.POST.get("username", "")
         try:
-            spend("portal_login_per_ip", network_of(address_of(request)))
-            _refuse_while_locked(name)
+            spend_attempt(address_of(request))
+            refuse_while_locked(name)
             form = self.get_form()
             if form.is_valid():
                 return self.form_valid(form)
-            _count_failure(name)
+            count_failure(name)
         except RateLimited as limit:
             return self.too_many(limit.retry_after)
         return self.form_invalid(form)
@@ -81,29 +77,3 @@ class SignOutView(LogoutView):
 def _uncached(response: HttpResponse) -> HttpResponse:
     add_never_cache_headers(response)
     return response
-
-
-def _name_key(username: str) -> str:
-    """One key for all spellings of a name, of bounded length and fit for any store."""
-    folded = unicodedata.normalize("NFKC", username).strip().casefold()
-    return hashlib.sha256(folded.encode(errors="replace")).hexdigest()
-
-
-def _lock(name: str) -> str:
-    return f"portal:locked:{name}"
-
-
-def _refuse_while_locked(name: str) -> None:
-    # A budget is spent by failures only, so it cannot tell beforehand whether anything is left: the failure that
-    # overdrew it left this note. Without it a right guess would still get in.
-    until = cache.get(_lock(name))
-    if until and (left := int(until - time.time())) > 0:
-        raise RateLimited("portal_login_per_name", retry_after=left)
-
-
-def _count_failure(name: str) -> None:
-    try:
-        spend("portal_login_per_name", name)
-    except RateLimited as limit:
-        cache.set(_lock(name), time.time() + limit.retry_after, timeout=limit.retry_after)
-        raise
