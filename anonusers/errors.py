@@ -175,6 +175,15 @@ class WeakPassword(AnonUsersError):
         self.reasons = reasons
 
 
+class PasswordLength(WeakPassword):
+    """The password must have between 6 and 128 characters."""
+
+    code = "password_length"
+
+    def __init__(self) -> None:
+        super().__init__([" ".join((type(self).__doc__ or "").split())])
+
+
 class CodeWrong(AnonUsersError):
     """This code is not right."""
 
@@ -264,10 +273,77 @@ class DPoPProofRefused(AnonUsersError):
     code = "dpop_proof_refused"
 
 
+class ProviderDisabled(AnonUsersError):
+    """There is no such way to sign in here."""
+
+    code = "provider_disabled"
+
+
+class RegistrationUnconfirmed(AnonUsersError):
+    """This address was not confirmed yet. Follow the link in the mail first."""
+
+    code = "registration_unconfirmed"
+
+
+class AlreadyConfirmed(AnonUsersError):
+    """This address is confirmed already."""
+
+    code = "already_confirmed"
+
+
+class LinkNotConfigured(AnonUsersError):
+    """This project has no page that a link in a mail could lead to."""
+
+    code = "link_not_configured"
+
+
+class GuestNotAllowed(AnonUsersError):
+    """A guest cannot do this. Keep the account first."""
+
+    code = "guest_not_allowed"
+
+
+class ApiKeyWrong(AnonUsersError):
+    """There is no such API key, or it is disabled."""
+
+    code = "api_key_wrong"
+
+
+class ApiKeyRefused(AnonUsersError):
+    """This API key cannot be made."""
+
+    code = "api_key_refused"
+
+
+class ApiKeyTaken(AnonUsersError):
+    """There is an API key of this name already."""
+
+    code = "api_key_taken"
+
+
+class MigrationNotFinished(AnonUsersError):
+    """These accounts are still being moved here. Try again later; nothing is lost."""
+
+    code = "migration_not_finished"
+    retry_after = 300  # seconds
+
+
 class InvalidProjectFile(AnonUsersError):
     """The project file is not valid."""
 
     code = "invalid_project_file"
+
+
+class InvalidRealmFiles(AnonUsersError):
+    """The app directory is not valid."""
+
+    code = "invalid_realm_files"
+
+
+class MigrationNotFinished(AnonUsersError):
+    """The users of this app are still being moved here. Try again later."""
+
+    code = "migration_not_finished"
 
 
 class CleanupRefused(AnonUsersError):

@@ -1,10 +1,12 @@
 """Sign-up of a guest: the toggle, the budget, and one transaction {user, end user, identity, session, device key}."""
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from hmac import compare_digest
 
 from django.db import IntegrityError, transaction
+from django.db.models import Model
 from django.utils import timezone
 
 from anonusers import events, idempotency, tokens
@@ -49,11 +51,14 @@ def sign_up(
     device: dict[str, str] | None = None,
     dpop_jkt: str = "",
     dpop_jti: str = "",
+    secret: RefreshToken | None = None,
+    beside: Callable[[EndUser], tuple[Model, ...]] = lambda end_user: (),
 ) -> SignedUp:
     """A guest with a session of `kind`: the guest of the `current` session if there is one, else a new one.
 
     With a `key`, which leads to nobody yet, the new guest can come back. Its challenge is spent here. `bot_check` is
-    the solution of a challenge that BotCheckRequired has brought.
+    the solution of a challenge that BotCheckRequired has brought. A door that makes tokens of its own brings the
+    `secret` of the new session, and makes rows that go in `beside` the new user's.
     Raises: ApplicationTypeNotAllowed; UserIsRegular; and for a new guest AnonymousUsersDisabled,
     PublicSignupDisabled, RateLimited, BotCheckRequired, Busy, SignupVetoed, IdempotencyKeyReused,
     IdempotencyKeySpent; and with a key KeyProofRefused, Raced.
@@ -75,7 +80,7 @@ def sign_up(
         key_ring(project)  # unreadable keys are found before a guest is made whose tokens nobody can sign
     spend_signup(project=project, application=application, ip=ip, solution=bot_check)
 
-    secret = tokens.new_refresh_token(uuid.uuid4())
+    secret = secret or tokens.new_refresh_token(uuid.uuid4())
     try:
         with transaction.atomic():
             if idempotency_key:
@@ -97,7 +102,7 @@ def sign_up(
                 dpop_jti=dpop_jti,
                 amr=AMR if key else "",
                 secret=secret,
-                new_user=(end_user, AnonymousIdentity(end_user=end_user), *_new_key(key, end_user)),
+                new_user=(end_user, AnonymousIdentity(end_user=end_user), *_new_key(key, end_user), *beside(end_user)),
             )
             if key and key.row:
                 key.wake(end_user)

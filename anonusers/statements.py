@@ -3,6 +3,7 @@
 `typ` tells one kind of statement from another and from access and ID tokens, which are signed with the same keys.
 """
 
+import uuid
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -10,12 +11,24 @@ from typing import Any
 import jwt
 
 from anonusers.errors import InvalidToken
-from anonusers.tokens import KeyRing
+from anonusers.tokens import KeyRing, RefreshToken, new_refresh_token, secret_hash
 
 LENGTH_MAX = 4096
 
-
 EXPIRED = "The token has expired."
+
+
+class StatedSecret(RefreshToken):
+    """The secret of a session that a statement carries (`jti`, beside `sid`). Whoever reads it there cannot use it as
+    a refresh token at another door: it is known by another hash."""
+
+    @property
+    def hash(self) -> str:
+        return secret_hash(f"statement:{self.secret}")
+
+
+def new_stated_secret(session_id: uuid.UUID) -> StatedSecret:
+    return StatedSecret(session_id, 0, new_refresh_token(session_id).secret)
 
 
 def mint_statement(ring: KeyRing, claims: Mapping[str, Any], *, typ: str) -> str:

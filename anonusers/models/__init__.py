@@ -13,7 +13,16 @@ from anonusers.models.projects import (
     project_at,
     project_id_at,
 )
-from anonusers.models.realm import ApiKey, EmailRegistration, RealmApp, RealmIdentity, RealmUser, new_object_id
+from anonusers.models.realm import (
+    ApiKey,
+    EmailRegistration,
+    RealmApp,
+    RealmIdentity,
+    RealmUser,
+    new_object_id,
+    realm_application,
+    realm_session,
+)
 from anonusers.models.sessions import OneTimeToken, Session, replace_refresh_hash, session_at, spend_unbound
 from anonusers.models.statistics import ActiveDay, DailyCount, Tally
 from anonusers.models.together import insert_together
@@ -52,6 +61,8 @@ __all__ = [
     "note_key_use",
     "project_at",
     "project_id_at",
+    "realm_application",
+    "realm_session",
     "replace_refresh_hash",
     "session_at",
     "spend_unbound",

@@ -5,13 +5,16 @@ Object ids are 24 lower-case hexadecimal digits, as MongoDB's; imported ones are
 
 import secrets
 import time
+import uuid
 from typing import Any
 
 from django.core.validators import RegexValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from anonusers.models.projects import Project
+from anonusers.models.compiled import CompiledLookup, Parameter
+from anonusers.models.projects import Application, Project
+from anonusers.models.sessions import Session
 from anonusers.models.users import EndUser
 
 OBJECT_ID = RegexValidator(r"\A[0-9a-f]{24}\Z", _("Use 24 lower-case hexadecimal digits."))
@@ -156,3 +159,38 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+def realm_application(app_id: str) -> Application | None:
+    """The application through which the clients of a Realm app come, with its project and that one's ids: one
+    statement. Whatever the host: several apps may share one."""
+    found = _realm_application.find(app_id=app_id)
+    # MariaDB compares without regard to case.
+    return found if found is not None and found.client_id == found.project.realm_app_id == app_id else None
+
+
+_realm_application = CompiledLookup(
+    lambda: Application.objects.select_related("project__realm_app").filter(
+        client_id=Parameter("app_id", models.CharField()),
+        project__realm_app_id=Parameter("app_id", models.CharField()),
+        project__deleted_at=None,
+    )
+)
+
+
+def realm_session(session_id: uuid.UUID) -> Session | None:
+    """A token session `in_full()`, with the ids of its project and its user: one statement, whatever the host."""
+    return _realm_session.find(session_id=session_id)
+
+
+_realm_session = CompiledLookup(
+    lambda: (
+        Session.objects.in_full()
+        .select_related("project__realm_app", "end_user__realm_user")
+        .filter(
+            pk=Parameter("session_id", models.UUIDField()),
+            kind=Session.Kind.TOKEN,
+            project__deleted_at=None,
+        )
+    )
+)

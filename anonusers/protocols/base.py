@@ -205,11 +205,15 @@ class ProtocolView(APIView):
         if response.status_code < 500:
             # Expected answers: Django's WARNING per 4xx would only bury what matters.
             response._has_been_logged = True
+        self.allow_origin(response)
+        return response
+
+    def allow_origin(self, response: Any) -> None:
+        """Say which pages may read the answer."""
         if self.public:
             cors.allow_all(self.http_request, response)
         else:
             cors.allow_listed(self.http_request, response, self._project_if_needed())
-        return response
 
     def _project_if_needed(self) -> Project | None:
         if "Origin" not in self.http_request.headers:

@@ -30,15 +30,16 @@ FORM_FIELDS_MAX = 100
 BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 
 
-def read_json(request: HttpRequest, *, empty_is_object: bool = False) -> Any:
-    """The JSON body of a request.
+def read_json(request: HttpRequest, *, empty_is_object: bool = False, any_content_type: bool = False) -> Any:
+    """The JSON body of a request, whatever it is called with `any_content_type`.
 
     Raises: ContentTypeRefused, BodyTooLarge, MalformedJSON.
     """
     raw = _read(request, JSON_MAX)
     if empty_is_object and not raw.strip():
         return {}
-    _demand_content_type(request, "application/json")
+    if not any_content_type:
+        _demand_content_type(request, "application/json")
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:

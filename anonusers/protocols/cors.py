@@ -38,3 +38,16 @@ def allow_all(request: HttpRequest, response: HttpResponse) -> None:
         response["Access-Control-Allow-Methods"] = "GET, HEAD, OPTIONS"
         response["Access-Control-Allow-Headers"] = "*"
         response["Access-Control-Max-Age"] = MAX_AGE
+
+
+def allow_tokens(request: HttpRequest, response: HttpResponse, *, methods: str, headers: str, expose: str = "") -> None:
+    """For a wire that never looks at cookies: any page may read the answer, without credentials. Who may not call is
+    told so in an answer that can be read."""
+    patch_vary_headers(response, ["Origin"])
+    response["Access-Control-Allow-Origin"] = request.headers.get("Origin") or "*"
+    if expose:
+        response["Access-Control-Expose-Headers"] = expose
+    if request.method == "OPTIONS":
+        response["Access-Control-Allow-Methods"] = methods
+        response["Access-Control-Allow-Headers"] = headers
+        response["Access-Control-Max-Age"] = MAX_AGE

@@ -113,3 +113,15 @@ class AuthorizationCodeRefused(AnonUsersError):
     """The authorization code is not valid (any more)."""
 
     code = "authorization_code_refused"
+
+
+class ApplicationMismatch(AnonUsersError):
+    """The token belongs to another application than the one that was named."""
+
+    code = "application_mismatch"
+
+
+class FunctionNotFound(AnonUsersError):
+    """There is no such function."""
+
+    code = "function_not_found"

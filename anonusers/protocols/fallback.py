@@ -1,5 +1,7 @@
 """`handler400` and friends for a root urlconf: what Django refuses before any view is JSON on API paths, too."""
 
+from collections.abc import Callable
+
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -8,15 +10,26 @@ from django.utils.translation import gettext as _
 from anonusers.errors import AnonUsersError
 from anonusers.protocols.authgear.wire import render_api_error, render_oauth_error
 from anonusers.protocols.errors import BadRequest, EndpointNotFound, Unexpected, UntrustedOrigin
+from anonusers.protocols.realm.wire import render_error as render_realm_error
 from anonusers.protocols.rest.problems import render_problem
 
-RENDERERS = (
+Renderer = Callable[[AnonUsersError], HttpResponse]
+
+RENDERERS: list[tuple[str, Renderer]] = [
     ("/api/anonymous_user/", render_api_error),
+    ("/api/client/", render_realm_error),
+    ("//api/client/", render_realm_error),
     ("/api/", render_problem),
     ("/oauth2/", render_oauth_error),
     ("/.well-known/", render_oauth_error),
     ("/_resolver/", render_oauth_error),
-)
+]
+
+
+def register(prefix: str, render_error: Renderer) -> None:
+    """Errors of an API that lives elsewhere, such as in an app that builds on this one."""
+    if (prefix, render_error) not in RENDERERS:
+        RENDERERS.insert(0, (prefix, render_error))
 
 
 def _answer(request: HttpRequest, error: AnonUsersError, status: int, title: str, message: str) -> HttpResponse:
