@@ -1,0 +1,445 @@
+// realm-web: `kit.sdk` is its module. Versions differ: up to 1.3 the arguments of e-mail functions are positional and
+// nobody is deleted; up to 2.0.0 each anonymous login makes a user.
+
+kit.suite = ({ version, base, home, app: id }) => {
+  const { check, email, equal, ok, operator, rejected, requests, seen, types, FORGED, PASSWORD } = kit;
+  const R = kit.sdk;
+  const [major, minor] = version.split(".").map(Number);
+  const reuses = version === "2.0.1";
+  const positional = major === 1 && minor < 5;
+
+  const LOCATION = "GET {a}/location -";
+  const LOGIN = ["POST {a}/auth/providers/anon-user/login -", "GET /auth/profile A"];
+  const EMAIL_LOGIN = ["POST {a}/auth/providers/local-userpass/login -", "GET /auth/profile A"];
+  const LINK = "POST {a}/auth/providers/local-userpass/login?link=true A";
+  const REFRESH = "POST /auth/session R";
+  const LOG_OUT = "DELETE /auth/session R";
+
+  const storage = () => R.getEnvironment().defaultStorage;
+  const newApp = (options = {}) => new R.App({ id, baseUrl: base, ...options });
+  const anew = (app) => app.logIn(reuses ? R.Credentials.anonymous(false) : R.Credentials.anonymous());
+  const byEmail = (address, password = PASSWORD) => R.Credentials.emailPassword(address, password);
+  const auth = (app) => app.emailPasswordAuth;
+  const call = (app, name, named) =>
+    positional ? auth(app)[name](...Object.values(named)) : auth(app)[name](named);
+  const register = (app, address, password = PASSWORD) => call(app, "registerUser", { email: address, password });
+  const told = (error) => [error.statusCode, error.errorCode, error.error];
+
+  async function guest() {
+    const app = newApp();
+    const user = await app.logIn(R.Credentials.anonymous());
+    await requests();
+    return [app, user];
+  }
+
+  async function linked() {
+    const [app, user] = await guest();
+    const address = email();
+    await register(app, address);
+    await user.linkCredentials(byEmail(address));
+    await requests();
+    return [app, user, address];
+  }
+
+  kit.reset = async () => storage().clear("");
+
+  check("1 2", "a guest logs in, after one question where to", async () => {
+    const app = newApp();
+    equal(app.currentUser, null);
+    const user = await app.logIn(R.Credentials.anonymous());
+
+    ok(/^[0-9a-f]{24}$/.test(user.id), `the id is ${user.id}`);
+    ok(app.currentUser === user && app.allUsers[user.id] === user, "the user is not the current one");
+    equal([user.isLoggedIn, user.state], [true, "active"]);
+    ok(/^[0-9a-f]{24}$/.test(user.deviceId) && !/^0+$/.test(user.deviceId), `the device is ${user.deviceId}`);
+    const [location, ...others] = await requests();
+    equal([location.port, location.path], ["front", `/api/client/v2.0/app/${id}/location`]);
+    equal(JSON.parse(location.answer).hostname, home);
+    equal(others.map((one) => `${one.port} ${one.method} ${one.kind}`), ["home POST -", "home GET A"]);
+    equal((await operator("facts", user.id)).is_guest, true);
+
+    await anew(app);
+    equal(await seen(), LOGIN, "the requests of the second login");
+  });
+
+  check("2", "of two at once only one asks where to", async () => {
+    const app = newApp();
+    await Promise.all([register(app, email()), register(app, email())]);
+    const lines = await seen();
+    equal(lines.filter((line) => line === LOCATION).length, 1);
+    equal(lines[0], LOCATION);
+  });
+
+  check("3", "without a question where to", async () => {
+    const app = newApp({ skipLocationRequest: true });
+    await app.logIn(R.Credentials.anonymous());
+    equal(await seen(), LOGIN);
+  });
+
+  check("4", "the app's name and version arrive, and the device comes back", async () => {
+    const app = newApp({ app: { name: "shop", version: "1.2.3" } });
+    const user = await app.logIn(R.Credentials.anonymous());
+    const device = user.deviceId;
+    await anew(app);
+
+    const bodies = (await requests()).filter((one) => one.path.endsWith("/login")).map((one) => JSON.parse(one.body));
+    const [first, second] = bodies.map((body) => body.options.device);
+    equal([first.appId, first.appVersion, first.deviceId], ["shop", "1.2.3", undefined]);
+    equal([second.appId, second.appVersion, second.deviceId], ["shop", "1.2.3", { $oid: device }]);
+    equal(app.currentUser.deviceId, device);
+  });
+
+  check("5", "the profile of a guest is empty", async () => {
+    const [, user] = await guest();
+    equal(user.profile, {});
+    equal(user.profile.name, undefined);
+    equal(user.customData, {});
+    equal(types(user.identities), ["anon-user"]);
+    ok(user.identities[0].id.length > 0, "the identity has no id");
+    equal(user.providerType, "anon-user");
+    const { id: told, state, customData } = JSON.parse(JSON.stringify(user));
+    equal([told, state, customData], [user.id, "active", {}]);
+  });
+
+  check("6", "a second anonymous login", async () => {
+    const [app, user] = await guest();
+    const again = await app.logIn(R.Credentials.anonymous());
+    // Before 2.0.1 it makes a user; only the SDK can know better.
+    equal([again === user, again.id === user.id], [reuses, reuses]);
+    equal(await seen(), reuses ? ["GET /auth/profile A"] : LOGIN);
+  });
+
+  check("7 8", "a guest beside another", async () => {
+    const [app, first] = await guest();
+    const second = await anew(app);
+    ok(first.id !== second.id, "they are one user");
+    equal(Object.keys(app.allUsers).sort(), [first.id, second.id].sort());
+    ok(app.currentUser === second, "the newest is not the current one");
+
+    app.switchUser(first);
+    ok(app.currentUser === first, "the current user did not change");
+  });
+
+  check("9 16", "the current user logs out, the other one goes on", async () => {
+    const [app, first] = await guest();
+    const second = await anew(app);
+    const { refreshToken } = second;
+    await requests();
+    await second.logOut();
+
+    const [request, ...others] = await requests();
+    equal([others.length, request.method, request.bearer === refreshToken, request.status], [0, "DELETE", true, 204]);
+    equal([request.type, request.answer], [null, ""]);
+    ok(app.currentUser === first, "the other user is not the current one");
+    ok(app.allUsers[second.id] === second, "the user is gone");
+    equal([second.state, second.isLoggedIn, second.accessToken, second.refreshToken], ["logged-out", false, null, null]);
+    equal(first.state, "active");
+    await first.refreshProfile();
+
+    const { status, body } = await kit.http("POST", "/auth/session", refreshToken);
+    equal([status, body.error_code], [401, "InvalidSession"]);
+    ok(body.error.includes("failed to find refresh token"), body.error);
+  });
+
+  check("10", "a user is removed from the device", async () => {
+    const [app, first] = await guest();
+    const second = await anew(app);
+    await requests();
+    await app.removeUser(second);
+
+    equal(await seen(), [LOG_OUT]);
+    equal([second.state, Object.keys(app.allUsers)], ["removed", [first.id]]);
+    ok(app.currentUser === first, "the other user is not the current one");
+    equal((await operator("facts", second.id)).is_guest, true);
+  });
+
+  check("11", "who comes back is still there, and nobody is asked", async () => {
+    const [, user] = await guest();
+    const again = newApp();
+
+    const found = again.currentUser;
+    equal([found.id, found.accessToken, found.refreshToken], [user.id, user.accessToken, user.refreshToken]);
+    equal([found.profile, types(found.identities), found.state], [{}, ["anon-user"], "active"]);
+    equal(await seen(), []);
+    await found.refreshProfile();
+    equal(await seen(), [LOCATION, "GET /auth/profile A"]);
+  });
+
+  check("12", "two apps on one storage", async () => {
+    const [one, other] = [newApp(), newApp()];
+    const users = [await one.logIn(R.Credentials.anonymous()), await other.logIn(R.Credentials.anonymous())];
+    const ids = users.map((user) => user.id).sort();
+    ok(ids[0] !== ids[1], "they are one user");
+    equal(JSON.parse(storage().get(`app(${id}):userIds`)).sort(), ids);
+    equal(Object.keys(newApp().allUsers).sort(), ids);
+  });
+
+  check("13", "a broken storage is thrown away", async () => {
+    await guest();
+    storage().set(`app(${id}):userIds`, '{"');
+    const app = newApp();
+    equal(Object.keys(app.allUsers), []);
+    equal(storage().get(`app(${id}):userIds`), null);
+    const user = await app.logIn(R.Credentials.anonymous());
+    equal(app.currentUser.id, user.id);
+  });
+
+  check("14", "an access token that is refused is replaced", async () => {
+    const [, user] = await guest();
+    user.accessToken = FORGED;
+    await user.refreshProfile();
+
+    const [refused, refresh, again, ...others] = await requests();
+    equal(others, []);
+    equal([refused.bearer, refused.status, refused.type], [FORGED, 401, "application/json"]);
+    equal(JSON.parse(refused.answer).error_code, "InvalidSession");
+    equal([refresh.method, refresh.path, refresh.status], ["POST", "/api/client/v2.0/auth/session", 201]);
+    equal([refresh.bearer, Object.keys(JSON.parse(refresh.answer))], [user.refreshToken, ["access_token"]]);
+    equal([again.path, again.bearer, again.status], [refused.path, user.accessToken, 200]);
+    equal(kit.claims(user.accessToken).sub, user.id);
+  });
+
+  check("14", "so is one that a function is called with", async () => {
+    const [, user] = await guest();
+    user.accessToken = FORGED;
+    const error = await rejected(user.callFunction("greet", 1));
+    equal(told(error), [404, "FunctionNotFound", "function not found: 'greet'"]);
+    equal(await seen(), ["POST {a}/functions/call A", REFRESH, "POST {a}/functions/call A"]);
+    equal(user.state, "active");
+  });
+
+  check("15 39", "a guest whose sessions were ended is told so, once", async () => {
+    const [app, user] = await guest();
+    await operator("revoke", user.id);
+    const error = await rejected(user.refreshProfile());
+
+    equal([error.statusCode, error.errorCode], [401, "InvalidSession"]);
+    equal(await seen(), ["GET /auth/profile A", REFRESH]);
+    equal([user.accessToken, user.refreshToken, user.state], [null, null, "logged-out"]);
+    equal(app.currentUser, null);
+    const next = await anew(app);
+    ok(next.id !== user.id, "the guest has come back");
+  });
+
+  check("39", "so is who refreshes", async () => {
+    const [, user] = await guest();
+    await operator("revoke", user.id);
+    const error = await rejected(user.refreshCustomData());
+    equal([error.statusCode, error.errorCode], [401, "InvalidSession"]);
+    ok(error.error.includes("failed to find refresh token"), error.error);
+    equal(await seen(), [REFRESH]);
+    equal(user.state, "logged-out");
+  });
+
+  check("17", "who logs out after the session has ended forgets it all the same", async () => {
+    const [, user] = await guest();
+    await operator("revoke", user.id);
+    await user.logOut();
+    equal(await seen(), [LOG_OUT]);
+    equal([user.accessToken, user.refreshToken, user.state], [null, null, "logged-out"]);
+  });
+
+  check("18", "the same address logs in twice", async () => {
+    const app = newApp();
+    const address = email();
+    await register(app, address);
+    const user = await app.logIn(byEmail(address));
+    await requests();
+    const again = await app.logIn(byEmail(address));
+    ok(again === user, "it is another object");
+    equal(await seen(), EMAIL_LOGIN);
+    equal(Object.keys(app.allUsers), [user.id]);
+    equal([types(user.identities), user.profile.email], [["local-userpass"], address]);
+    equal((await operator("facts", user.id)).is_guest, false);
+  });
+
+  check("19 21", "a guest keeps the account by an address, and comes back with it", async () => {
+    const [app, user] = await guest();
+    const address = email();
+    const { id: before, accessToken, refreshToken } = user;
+    await register(app, address);
+    await requests();
+    await user.linkCredentials(byEmail(address));
+
+    const [link, profile, ...others] = await requests();
+    equal(others, []);
+    equal([link.path, link.query], [`/api/client/v2.0/app/${id}/auth/providers/local-userpass/login`, "link=true"]);
+    equal([link.bearer, link.status], [accessToken, 200]);
+    equal([profile.method, profile.path, profile.bearer], ["GET", "/api/client/v2.0/auth/profile", user.accessToken]);
+    equal(user.id, before);
+    equal(types(user.identities), ["anon-user", "local-userpass"]);
+    equal(user.profile.email, address);
+    ok(user.accessToken !== accessToken, "the access token is the old one");
+    equal(user.refreshToken, refreshToken);
+    equal((await operator("facts", before)).is_guest, false);
+    await user.refreshCustomData();
+
+    await user.logOut();
+    const again = await app.logIn(byEmail(address));
+    equal([again.id, types(again.identities)], [before, ["anon-user", "local-userpass"]]);
+    storage().clear("");
+    const elsewhere = await newApp().logIn(byEmail(address.toUpperCase()));
+    equal(elsewhere.id, before);
+  });
+
+  check("20", "a user who is not the current one is linked", async () => {
+    const [app, first] = await guest();
+    const second = await anew(app);
+    const address = email();
+    const { accessToken } = first;
+    await register(app, address);
+    await requests();
+    await first.linkCredentials(byEmail(address));
+
+    const [link] = await requests();
+    equal(link.bearer, accessToken);
+    await second.refreshProfile();
+    equal([types(first.identities), types(second.identities)], [["anon-user", "local-userpass"], ["anon-user"]]);
+  });
+
+  check("22", "an address of somebody else", async () => {
+    const [app, user] = await guest();
+    const address = email();
+    await register(app, address);
+    await app.logIn(byEmail(address));
+    await requests();
+    const error = await rejected(user.linkCredentials(byEmail(address)));
+
+    equal(told(error), [409, "AccountNameInUse", "a user already exists with the specified provider"]);
+    equal(await seen(), [LINK], "what a refused link asks");
+    await user.refreshProfile();
+    equal([user.state, types(user.identities)], ["active", ["anon-user"]]);
+    equal((await operator("facts", user.id)).is_guest, true);
+  });
+
+  check("22", "a wrong password, an address that nobody registered", async () => {
+    const [app, user] = await guest();
+    const address = email();
+    await register(app, address);
+    await requests();
+    for (const credentials of [byEmail(address, "wrong horse 1"), byEmail(email())]) {
+      const error = await rejected(user.linkCredentials(credentials));
+      equal(told(error), [400, "InvalidPassword", "invalid username/password"]);
+      equal(await seen(), [LINK]);
+    }
+    const error = await rejected(app.logIn(byEmail(address, "wrong horse 1")));
+    equal(told(error), [401, "InvalidPassword", "invalid username/password"]);
+    equal(await seen(), [EMAIL_LOGIN[0]]);
+    equal(user.state, "active");
+    await user.refreshProfile();
+    equal(types(user.identities), ["anon-user"]);
+  });
+
+  check("23 24", "a second address is refused, the same one again does nothing", async () => {
+    const [app, user, address] = await linked();
+    const second = email();
+    await register(app, second);
+    await requests();
+    const error = await rejected(user.linkCredentials(byEmail(second)));
+    equal(told(error), [
+      400,
+      "BadRequest",
+      "linking a local-userpass identity is not allowed when one is already linked",
+    ]);
+    equal(await seen(), [LINK]);
+
+    await user.linkCredentials(byEmail(address));
+    equal(await seen(), [LINK, "GET /auth/profile A"]);
+    equal([types(user.identities), user.profile.email], [["anon-user", "local-userpass"], address]);
+  });
+
+  check("25 26", "what cannot be registered", async () => {
+    const [app, user] = await guest();
+    const address = email();
+    await register(app, address);
+    equal(told(await rejected(register(app, address))), [409, "AccountNameInUse", "name already in use"]);
+    for (const length of [5, 129]) {
+      const error = await rejected(register(app, email(), "x".repeat(length)));
+      equal(told(error), [400, "BadRequest", "password must be between 6 and 128 characters"]);
+    }
+    equal((await seen()).length, 4);
+    equal(user.state, "active");
+  });
+
+  check("27 28 29", "an address is confirmed by mail", async () => {
+    await operator("auto_confirm", false);
+    try {
+      const [app, user] = await guest();
+      const address = email();
+      await register(app, address);
+      const login = await rejected(app.logIn(byEmail(address)));
+      equal(told(login), [401, "AuthError", "confirmation required"]);
+      const link = await rejected(user.linkCredentials(byEmail(address)));
+      equal(told(link), [400, "AuthError", "confirmation required"]);
+      const junk = await rejected(call(app, "confirmUser", { token: "junk", tokenId: "junk" }));
+      equal(told(junk), [400, "BadRequest", "invalid token data"]);
+
+      await call(app, "confirmUser", await operator("mailed", address));
+      const again = await rejected(call(app, "resendConfirmationEmail", { email: address }));
+      equal(told(again), [400, "UserAlreadyConfirmed", "already confirmed"]);
+      await user.linkCredentials(byEmail(address));
+      equal(types(user.identities), ["anon-user", "local-userpass"]);
+    } finally {
+      await operator("auto_confirm", true);
+    }
+  });
+
+  check("28", "a password is reset by mail", async () => {
+    const [app, user, address] = await linked();
+    const junk = { token: "junk", tokenId: "junk", password: "another horse 2" };
+    equal(told(await rejected(call(app, "resetPassword", junk))), [400, "BadRequest", "invalid token data"]);
+    await call(app, "sendResetPasswordEmail", { email: address });
+    await call(app, "resetPassword", { ...(await operator("mailed", address)), password: "another horse 2" });
+
+    const other = newApp();
+    equal(told(await rejected(other.logIn(byEmail(address))))[1], "InvalidPassword");
+    equal((await other.logIn(byEmail(address, "another horse 2"))).id, user.id);
+  });
+
+  if (R.App.prototype.deleteUser) {
+    check("30", "who deletes the account cannot log in", async () => {
+      const [app, user, address] = await linked();
+      await app.deleteUser(user);
+      const [deletion, logOut, ...others] = await requests();
+      equal(others, []);
+      equal([deletion.method, deletion.kind, deletion.status, deletion.type], ["DELETE", "A", 204, null]);
+      equal([logOut.method, logOut.kind, JSON.parse(logOut.answer).error_code], ["DELETE", "R", "InvalidSession"]);
+      equal([user.state, app.currentUser], ["removed", null]);
+      const error = await rejected(app.logIn(byEmail(address)));
+      equal(told(error), [401, "InvalidPassword", "invalid username/password"]);
+      await register(app, address); // the address is free again
+    });
+
+    check("31", "a guest deletes itself", async () => {
+      const [app, user] = await guest();
+      const { refreshToken } = user;
+      await app.deleteUser(user);
+      equal(await operator("facts", user.id), null);
+      const { status, body } = await kit.http("POST", "/auth/session", refreshToken);
+      equal([status, body.error_code], [401, "InvalidSession"]);
+    });
+  }
+
+  check("40", "a guest who was disabled for a while is the same one", async () => {
+    const [app, user] = await guest();
+    const { refreshToken } = user;
+    await operator("disable", user.id);
+    equal(told(await rejected(user.refreshProfile())).slice(0, 2), [403, "UserDisabled"]);
+    equal(told(await rejected(user.refreshCustomData())).slice(0, 2), [403, "UserDisabled"]);
+    equal(await seen(), ["GET /auth/profile A", REFRESH]);
+    equal([user.state, user.refreshToken], ["active", refreshToken]);
+
+    await operator("enable", user.id);
+    await user.refreshProfile();
+    await user.refreshCustomData();
+    ok(app.currentUser === user, "it is not the current user");
+    equal([user.state, types(user.identities)], ["active", ["anon-user"]]);
+  });
+
+  check("1", "an app that there is none of", async () => {
+    const app = newApp({ id: "no-such-app-zzzzz" });
+    const error = await rejected(app.logIn(R.Credentials.anonymous()));
+    equal(told(error), [404, "AppNotFound", "cannot find app using Client App ID 'no-such-app-zzzzz'"]);
+    equal((await requests()).length, 1);
+  });
+};
