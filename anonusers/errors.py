@@ -340,12 +340,6 @@ class InvalidRealmFiles(AnonUsersError):
     code = "invalid_realm_files"
 
 
-class MigrationNotFinished(AnonUsersError):
-    """The users of this app are still being moved here. Try again later."""
-
-    code = "migration_not_finished"
-
-
 class CleanupRefused(AnonUsersError):
     """The clean-up cannot run: it is not declared what becomes of the host's data."""
 

@@ -35,6 +35,7 @@ from anonusers.project_keys import (
     Keys,
     Values,
     below,
+    check_realm_app,
     names_of,
 )
 
@@ -120,7 +121,22 @@ def parse_project_file(content: bytes, path: str) -> ProjectFile:
             if application["client_id"] in applications:
                 raise ValidationError({f"applications[{index}].client_id": "Another application has it already."})
         applications[application["client_id"]] = application
+    with _blaming(path):
+        check_realm_app(project, applications)
     return ProjectFile(path, hashlib.sha256(content).hexdigest(), project, tuple(applications.values()))
+
+
+def new_project_file(slug: str, path: str) -> ProjectFile:
+    """A project of this id with every default. Raises: InvalidProjectFile"""
+    return parse_project_file(tomli_w.dumps({"project": {"id": slug}}).encode(), path)
+
+
+def with_values(
+    project_file: ProjectFile, project: Mapping[str, Any], applications: Iterable[Mapping[str, Any]]
+) -> ProjectFile:
+    """A file that says this instead, by model field; what is left out has its default. Raises: InvalidProjectFile"""
+    document = _tables(PROJECT, project) | {"applications": [_tables(APPLICATION, values) for values in applications]}
+    return parse_project_file(tomli_w.dumps(document).encode(), project_file.path)
 
 
 @contextmanager
@@ -249,6 +265,11 @@ def difference(project_file: ProjectFile, *, sessions_up_to: int | None = None) 
         if domain.project != project:
             reason = f"{_toml(domain.domain)} belongs to the project {_toml(domain.project.slug)}."
             raise InvalidProjectFile(f"{project_file.path}: project.domains: {reason}")
+    if app_id := project_file.project["realm_app_id"]:
+        owner = Project.objects.filter(realm_app_id=app_id).exclude(pk=project.pk if project else None).first()
+        if owner is not None:
+            reason = f"{_toml(app_id)} belongs to the project {_toml(owner.slug)}."
+            raise InvalidProjectFile(f"{project_file.path}: project.realm.app_id: {reason}")
 
     rows = {row.client_id: row for row in project.applications.all()} if project else {}
     applications = {client_id: _values(row, APPLICATION) for client_id, row in rows.items()}
@@ -390,5 +411,9 @@ def document_of(project: Project, applications: Iterable[Application]) -> str:
     return tomli_w.dumps(document)
 
 
-def _tables(keys: Keys, values: Values) -> dict[str, Any]:
-    return {key: values[target] if isinstance(target, str) else _tables(target, values) for key, target in keys.items()}
+def _tables(keys: Keys, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: values[target] if isinstance(target, str) else _tables(target, values)
+        for key, target in keys.items()
+        if not isinstance(target, str) or target in values
+    }

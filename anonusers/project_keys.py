@@ -5,9 +5,10 @@ To add a key, add its line to `PROJECT` or `APPLICATION`; its type, default and 
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils.translation import gettext as _
 
@@ -107,6 +108,14 @@ KINDS: tuple[tuple[Any, type, str], ...] = (
     ((models.JSONField, models.ForeignObjectRel), list, "a list of strings"),
     (models.CharField, str, "a string"),
 )
+
+
+def check_realm_app(project: Values, client_ids: Iterable[str]) -> None:
+    """Clients of a Realm app come through an application, which has the app's id. Raises: ValidationError"""
+    app_id = project["realm_app_id"]
+    if app_id and app_id not in client_ids:
+        reason = f"{json.dumps(app_id, ensure_ascii=False)} is the client_id of none of the applications."
+        raise ValidationError({"project.realm.app_id": reason})
 
 
 def names_of(keys: Keys, at: str = "") -> dict[str, str]:

@@ -7,7 +7,25 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PURE = {"budgets", "conf", "devices", "dpop", "errors", "keypairs", "login_ids", "networks", "sealing", "statements", "tokens"}
+PURE = {
+    "budgets",
+    "conf",
+    "devices",
+    "dpop",
+    "errors",
+    "keypairs",
+    "login_ids",
+    "networks",
+    "realm_json",
+    "realm_providers",
+    "realm_reading",
+    "realm_sources",
+    "realm_user_rows",
+    "realm_writing",
+    "sealing",
+    "statements",
+    "tokens",
+}
 MODELS = {"models"}
 USE_CASES = {
     "account",
@@ -41,10 +59,14 @@ USE_CASES = {
     "project_keys",
     "projects",
     "promotion",
+    "proposals",
     "reach",
     "reach_postgres",
+    "realm_files",
+    "realm_kept",
     "realm_migration",
     "realm_sessions",
+    "realm_user_import",
     "realm_users",
     "refresh",
     "removal",
@@ -54,6 +76,7 @@ USE_CASES = {
     "signup_limits",
     "statistics",
     "tasks",
+    "token_exchange",
     "userinfo",
 }
 HOST_FACING = {
@@ -112,7 +135,11 @@ PEERS: dict[str, set[str]] = {
     "promotion": {"adapters", "adoption", "audit", "events", "limits", "onetime"},
     "reach": {"guest_data", "reach_postgres"},
     "reach_postgres": set(),
-    "realm_migration": set(),
+    "proposals": {"project_file"},
+    "realm_files": {"audit", "project_file", "realm_kept", "realm_users"},
+    "realm_kept": {"realm_users"},
+    "realm_migration": {"audit", "sessions"},
+    "realm_user_import": {"adapters", "adoption", "audit", "realm_users"},
     "realm_sessions": {"keys", "promotion", "realm_migration", "sessions"},
     "realm_users": set(),
     "retention": set(),
@@ -123,6 +150,7 @@ PEERS: dict[str, set[str]] = {
     "signup_limits": {"bot_check", "limits"},
     "statistics": {"counting"},
     "tasks": {"cleanup", "metrics", "projects"},
+    "token_exchange": {"limits", "sessions"},
     "userinfo": set(),
 }
 HTTP = ("django.http", "rest_framework", "django.shortcuts", "django.urls", "django.views")

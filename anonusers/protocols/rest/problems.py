@@ -63,6 +63,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
     "application_mismatch": (403, "Other application"),
     "function_not_found": (404, "No such function"),
     "invalid_project_file": (500, "Internal error"),
+    "invalid_realm_files": (500, "Internal error"),
     "cleanup_refused": (500, "Internal error"),
     "erasure_forbidden": (500, "Internal error"),
     "bad_request": (400, "Bad request"),
@@ -79,7 +80,7 @@ PROBLEMS: dict[str, tuple[int, str]] = {
 }
 
 WWW_AUTHENTICATE = 'Bearer realm="anonusers", DPoP algs="ES256 RS256"'  # RFC 9449 §7.1
-HIDDEN = frozenset(("seal_broken", "invalid_project_file", "cleanup_refused", "erasure_forbidden"))
+HIDDEN = frozenset(("seal_broken", "invalid_project_file", "invalid_realm_files", "cleanup_refused", "erasure_forbidden"))
 
 
 def render_problem(error: AnonUsersError) -> HttpResponse:
