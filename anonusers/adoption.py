@@ -1,5 +1,6 @@
 """The host's own users become regular end users: with a `sub`, and with login IDs that nobody else can take."""
 
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,9 +14,9 @@ from anonusers import audit, onetime
 from anonusers.adapters import get_adapter
 from anonusers.errors import InvalidLoginID, LoginIDTaken
 from anonusers.login_ids import EMAIL, LoginIDValue, parse_login_id
-from anonusers.models import EndUser, LoginID, Project, lock_end_user
+from anonusers.models import AnonymousIdentity, EndUser, LoginID, Project, lock_end_user
 
-__all__ = ["Adopted", "adopt_user", "adopt_users", "follow_email"]
+__all__ = ["Adopted", "adopt_guest", "adopt_user", "adopt_users", "follow_email"]
 
 BATCH = 500
 
@@ -40,22 +41,44 @@ class Adopted:
 
 
 def adopt_user(
-    *, project: Project, user: Any, login_ids: Sequence[LoginIDValue] | None = None, verified: bool = False
+    *,
+    project: Project,
+    user: Any,
+    sub: uuid.UUID | None = None,
+    login_ids: Sequence[LoginIDValue] | None = None,
+    verified: bool = False,
 ) -> EndUser:
     """The regular end user behind a saved row of AUTH_USER_MODEL: the one it has, else a new one.
 
-    `login_ids` are what the person logs in with here, by default what the adapter reads from the row; `verified`:
-    somebody has made sure that the addresses are theirs.
+    `sub` is the id that the person had elsewhere, for a new one. `login_ids` are what the person logs in with here, by
+    default what the adapter reads from the row; `verified`: somebody has made sure that the addresses are theirs.
     Raises: LoginIDTaken, with nothing changed.
     """
     with transaction.atomic():
         known = EndUser.objects.filter(user=user).first()
         if known is not None:
             return known
-        end_user = EndUser.objects.create(project=project, user=user, adopted_at=timezone.now())
+        end_user = EndUser.objects.create(id=sub or uuid.uuid4(), project=project, user=user, adopted_at=timezone.now())
         for login_id in login_ids_of(project, user) if login_ids is None else login_ids:
             add_login_id(end_user, project, login_id, verified=verified)
         audit.record("users", "user.adopted", project=project, end_user_id=end_user.pk)
+    return end_user
+
+
+def adopt_guest(*, project: Project, user: Any, sub: uuid.UUID | None = None) -> EndUser:
+    """The guest behind a saved row of AUTH_USER_MODEL that another package, or the host itself, had made for a visitor:
+    the end user it has, else a new one with an anonymous identity. Its password becomes unusable.
+
+    It has no session yet (`registration.sign_in` opens one), and `retention.guest_inactive_days` from now to come back.
+    """
+    with transaction.atomic():
+        known = EndUser.objects.filter(user=user).first()
+        if known is not None:
+            return known
+        end_user = EndUser.objects.create(id=sub or uuid.uuid4(), project=project, user=user)
+        AnonymousIdentity.objects.create(end_user=end_user)
+        user.set_unusable_password()
+        user.save(update_fields=["password"])
     return end_user
 
 

@@ -18,10 +18,18 @@ from anonusers.errors import AnonUsersError, LoginIDTaken, UserIsRegular
 from anonusers.guests import SESSION, become, demand_hand_out, guest_of, hand_out, presented_session, take_away
 from anonusers.login_ids import EMAIL, PHONE, USERNAME, LoginIDValue, parse_login_id
 from anonusers.models import EndUser, Session, project_at
-from anonusers.promotion import promote_as_saved
+from anonusers.promotion import demand_enabled, promote_as_saved
 from anonusers.sessions import open_session
 
-__all__ = ["apromote_guest", "leave_guest", "promote_guest", "registering_user", "session_of", "stay_signed_in"]
+__all__ = [
+    "apromote_guest",
+    "leave_guest",
+    "promote_guest",
+    "registering_user",
+    "session_of",
+    "sign_in",
+    "stay_signed_in",
+]
 
 
 def registering_user(request: Any) -> Any:
@@ -94,6 +102,28 @@ def stay_signed_in(request: Any, end_user: EndUser, session: Session | None) -> 
         session.end_user = end_user
         become(request, http_request, session)
     _change_keys(http_request, end_user)
+
+
+def sign_in(request: Any, end_user: EndUser, *, attached: bool = False) -> Session:
+    """Open a session of ours, by cookie, for an end user of whom you know that they make this request: by a session of
+    another package that you are leaving, say. The request is theirs from now on. GuestMiddleware hands the cookie out;
+    `attached` promises to call `attach_guest(request, response)`.
+
+    Raises: UserDisabled, GuestGone; ImproperlyConfigured where nobody would hand the cookie out.
+    """
+    http_request: HttpRequest = getattr(request, "_request", request)
+    demand_hand_out(http_request, attached=attached)
+    demand_enabled(end_user)
+    session, secret = open_session(
+        end_user=end_user,
+        project=end_user.project,
+        application=None,
+        kind=Session.Kind.COOKIE,
+        user_agent=credentials.user_agent_of(http_request),
+    )
+    hand_out(http_request, session, str(secret))
+    become(request, http_request, session)
+    return session
 
 
 def leave_guest(request: Any, user: Any, *, method: str = "host") -> EndUser | None:

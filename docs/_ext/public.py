@@ -2,7 +2,7 @@
 
 NAMES: dict[str, list[str]] = {
     "anonusers.adapters": ["Adapter", "get_adapter"],
-    "anonusers.adoption": ["adopt_user", "adopt_users", "Adopted"],
+    "anonusers.adoption": ["adopt_user", "adopt_guest", "adopt_users", "Adopted"],
     "anonusers.authentication": ["BearerAuthentication", "CookieAuthentication"],
     "anonusers.backends": ["ModelBackend", "EndUserMixin"],
     "anonusers.bot_check": ["BotCheck", "ProofOfWork", "Turnstile", "HCaptcha"],
@@ -48,7 +48,7 @@ NAMES: dict[str, list[str]] = {
     "anonusers.permissions": ["GuestOnWrite", "IsGuestOrMember", "IsGuestOrMemberOrReadOnly", "IsMember", "IsGuest"],
     "anonusers.promotion.hashers": ["OwaspArgon2PasswordHasher"],
     "anonusers.promotion.phone_code": ["PhoneSender", "console_sender"],
-    "anonusers.registration": ["registering_user", "promote_guest", "apromote_guest", "leave_guest"],
+    "anonusers.registration": ["registering_user", "promote_guest", "apromote_guest", "leave_guest", "sign_in"],
     "anonusers.retention": ["statement"],
     "anonusers.tasks": ["clean_up_projects", "clean_up_task"],
     "anonusers.testing": [

@@ -15,7 +15,8 @@ from rest_framework.views import APIView
 from anonusers.authentication import BearerAuthentication, CookieAuthentication
 from anonusers.errors import AnonUsersError
 from anonusers.guests import aensure_guest, guest_of
-from anonusers.registration import apromote_guest, leave_guest, promote_guest, registering_user
+from anonusers.models import EndUser
+from anonusers.registration import apromote_guest, leave_guest, promote_guest, registering_user, sign_in
 from anonusers.userinfo import is_guest, is_member, sub_of
 
 MIDDLEWARE = [
@@ -132,6 +133,11 @@ def leave(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"left": str(left.pk) if left else None})
 
 
+def known(request: HttpRequest) -> HttpResponse:
+    sign_in(request, EndUser.objects.select_related("user", "project").get(pk=request.POST["sub"]))
+    return JsonResponse(described(request))
+
+
 async def abecome(request: HttpRequest) -> HttpResponse:
     end_user = await aensure_guest(request)
     user = await request.auser()
@@ -151,5 +157,6 @@ urlpatterns = [
     path("alog-out/", alog_out),
     path("leave/", leave),
     path("abecome/", abecome),
+    path("sign-in/", known),
     path("", include("anonusers.urls")),
 ]

@@ -1,6 +1,7 @@
 """The users that a project had before become end users, one by one or all of them."""
 
 import io
+import uuid
 from datetime import timedelta
 
 import pytest
@@ -13,7 +14,7 @@ from django.utils import timezone
 
 from anonusers import adoption
 from anonusers.adapters import Adapter
-from anonusers.adoption import adopt_owner, adopt_user, adopt_users
+from anonusers.adoption import adopt_guest, adopt_owner, adopt_user, adopt_users
 from anonusers.counting import count, day_of
 from anonusers.errors import LoginIDTaken
 from anonusers.login import log_in_with_password
@@ -83,6 +84,34 @@ def test_an_address_that_somebody_has_is_refused_as_a_whole(project, application
         adopt_user(project=project, user=user)
     assert row_counts() == before | {"auth.User": before["auth.User"]}
     assert adopt_user(project=project, user=user, login_ids=[]).login_ids.count() == 0
+
+
+def test_the_id_that_a_person_had_elsewhere_can_be_kept(project, make_user):
+    sub = uuid.uuid4()
+    assert adopt_user(project=project, user=make_user(), sub=sub).pk == sub
+    other = make_user("otto", "")
+    assert adopt_guest(project=project, user=other, sub=(second := uuid.uuid4())).pk == second
+
+
+def test_a_guest_of_another_package_becomes_one_of_ours(project, make_user):
+    user = make_user("guest-of-theirs", "", password="")
+    end_user = adopt_guest(project=project, user=user)
+    assert (end_user.user, end_user.is_guest, end_user.adopted_at) == (user, True, None)
+    user.refresh_from_db()
+    assert not user.has_usable_password()
+    assert not user.check_password("")
+    before = row_counts()
+    assert adopt_guest(project=project, user=user) == end_user
+    assert row_counts() == before
+
+
+def test_who_is_known_is_not_made_a_guest(project, make_user):
+    user = make_user()
+    member = adopt_user(project=project, user=user)
+    assert adopt_guest(project=project, user=user) == member
+    user.refresh_from_db()
+    assert user.has_usable_password()
+    assert not EndUser.objects.get().is_guest
 
 
 # --- all ------------------------------------------------------------------------------------------

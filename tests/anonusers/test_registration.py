@@ -11,7 +11,7 @@ from django.test import AsyncClient, Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 
 from anonusers import events
-from anonusers.errors import GuestGone, UserIsRegular
+from anonusers.errors import GuestGone, UserDisabled, UserIsRegular
 from anonusers.models import (
     AnonymousIdentity,
     AuditEvent,
@@ -354,3 +354,32 @@ def test_a_visitor_gets_a_row_that_is_not_saved():
         request = RequestFactory(HTTP_HOST=HOST).post("/register/")
         request.user = get_user_model().objects.create_user("boss")
         promote_guest(request, lambda: row)
+
+
+# --- known by other means -----------------------------------------------------------------------------
+
+
+def test_sign_in_gives_a_known_guest_a_session_of_ours(client, project):
+    guest = be_guest(Client(HTTP_HOST=HOST), project)
+    answer = client.post("/sign-in/", {"sub": str(guest.pk)})
+    assert (answer.status_code, answer.json()["pk"]) == (200, guest.user_id)
+    assert who(client)["guest"]
+    assert Session.objects.filter(end_user=guest, ended_at=None).count() == 2
+
+
+def test_sign_in_opens_nothing_for_who_is_disabled(client, project):
+    guest = be_guest(Client(HTTP_HOST=HOST), project)
+    EndUser.objects.update(disabled_at="2026-01-01T00:00Z")
+    before = row_counts()
+    with pytest.raises(UserDisabled):
+        client.post("/sign-in/", {"sub": str(guest.pk)})
+    assert row_counts() == before
+
+
+def test_sign_in_opens_nothing_where_nobody_would_hand_the_cookie_out(client, project, settings):
+    settings.MIDDLEWARE = MIDDLEWARE[:-1]
+    guest = be_guest(Client(HTTP_HOST=HOST), project)
+    before = row_counts()
+    with pytest.raises(ImproperlyConfigured, match="GuestMiddleware"):
+        client.post("/sign-in/", {"sub": str(guest.pk)})
+    assert row_counts() == before
