@@ -22,6 +22,7 @@ from anonusers.models import Application, Session
 from anonusers.protocols.authgear import wire
 from anonusers.protocols.authgear.base import OAuthView
 from anonusers.protocols.authgear.device_info import device_of, parse_device_info
+from anonusers.protocols.authgear.exchange import ExchangeView
 from anonusers.protocols.base import answer
 from anonusers.protocols.body import read_form
 from anonusers.protocols.errors import AuthorizationCodeRefused, BadRequest, UnsupportedGrantType
@@ -30,7 +31,7 @@ from anonusers.refresh import refresh_session
 NO_CACHE = {"Pragma": "no-cache"}  # RFC 6749 §5.1, beside no-store
 
 
-class TokenView(OAuthView):
+class TokenView(ExchangeView):
     def post(self, request: Request) -> HttpResponse:
         form = read_form(self.http_request)
         grants: dict[str, Callable[[dict[str, str]], dict[str, Any]]] = {
@@ -38,6 +39,7 @@ class TokenView(OAuthView):
             "refresh_token": self.refresh_token,
             wire.GRANT_ANONYMOUS_REQUEST: self.anonymous_request,
             wire.GRANT_ID_TOKEN: self.id_token,
+            wire.GRANT_TOKEN_EXCHANGE: self.token_exchange,
         }
         if not form.get("grant_type"):
             raise BadRequest("grant_type is required")
@@ -126,6 +128,11 @@ class TokenView(OAuthView):
             # An application cannot have ID tokens made that say they are for another one.
             raise BadRequest("client id doesn't match the access token")
         return {"id_token": sessions.mint_id_token(session, application=application, issuer=self.issuer)}
+
+    def token_exchange(self, form: dict[str, str]) -> dict[str, Any]:
+        application = self.application(form.get("client_id", ""))
+        self.demand_public_client(application, form)
+        return self.exchange(application, form)
 
     def demand_public_client(self, application: Application, form: dict[str, str]) -> None:
         """Confidential clients authenticate. Secrets of clients come with the clients that can use them."""

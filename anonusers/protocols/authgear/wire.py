@@ -38,6 +38,10 @@ LOGIN_HINTS = {
 GUEST_SCOPE = f"openid offline_access {FULL_ACCESS}"
 GRANT_ANONYMOUS_REQUEST = "urn:authgear:params:oauth:grant-type:anonymous-request"
 GRANT_ID_TOKEN = "urn:authgear:params:oauth:grant-type:id-token"
+# RFC 8693, which Authgear does not have: guests of MongoDB's SDKs go on here.
+GRANT_TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
+SUBJECT_TOKEN_TYPES = ("urn:ietf:params:oauth:token-type:jwt", ACCESS_TOKEN)
 
 
 # --- requests -----------------------------------------------------------------------
@@ -245,6 +249,7 @@ API_WORDS: dict[str, tuple[str, str, str]] = {
     "application_mismatch": ("Forbidden", "Forbidden", "the token belongs to another client"),
     "function_not_found": ("NotFound", "NotFound", "function not found"),
     "invalid_project_file": ("InternalError", "UnexpectedError", "unexpected error occurred"),
+    "invalid_realm_files": ("InternalError", "UnexpectedError", "unexpected error occurred"),
     "cleanup_refused": ("InternalError", "UnexpectedError", "unexpected error occurred"),
     "erasure_forbidden": ("InternalError", "UnexpectedError", "unexpected error occurred"),
     "bad_request": ("BadRequest", "BadRequest", "bad request"),
@@ -358,6 +363,7 @@ OAUTH_WORDS: dict[str, tuple[int, str, str]] = {
     "application_mismatch": (403, "access_denied", "the token belongs to another client"),
     "function_not_found": (404, "invalid_request", "function not found"),
     "invalid_project_file": (500, "server_error", "internal server error"),
+    "invalid_realm_files": (500, "server_error", "internal server error"),
     "cleanup_refused": (500, "server_error", "internal server error"),
     "erasure_forbidden": (500, "server_error", "internal server error"),
     "bad_request": (400, "invalid_request", "bad request"),
