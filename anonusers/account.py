@@ -117,7 +117,19 @@ def reset_password(*, secret: str, host: str, password: str) -> LoginID:
 
     Raises: FlowGone, WeakPassword, Busy, UserDisabled.
     """
-    token, row = _reset(secret, host)
+    return _finish_reset(*_reset(secret, host), password)
+
+
+def reset_password_in(*, project: Project, secret: str, password: str) -> LoginID:
+    """The same where the project is known by something else than its host."""
+    try:
+        token = onetime.look_in(Purpose.PASSWORD_RESET, secret, project=project)
+    except InvalidToken:
+        raise FlowGone from None
+    return _finish_reset(token, _login_id_of(token), password)
+
+
+def _finish_reset(token: OneTimeToken, row: LoginID, password: str) -> LoginID:
     demand_enabled(row.end_user)
     hashed = hash_password(password, user=row.end_user.user)
     with transaction.atomic():
@@ -135,11 +147,15 @@ def _reset(secret: str, host: str) -> tuple[OneTimeToken, LoginID]:
         token = onetime.look(Purpose.PASSWORD_RESET, secret, host=host)
     except InvalidToken:
         raise FlowGone from None
+    return token, _login_id_of(token)
+
+
+def _login_id_of(token: OneTimeToken) -> LoginID:
     rows = LoginID.objects.select_related("end_user__user", "end_user__project")
     row = rows.filter(pk=token.payload["login_id"], end_user=token.end_user_id).first()
     if row is None:
         raise FlowGone
-    return token, row
+    return row
 
 
 # --- login IDs ------------------------------------------------------------------------------------

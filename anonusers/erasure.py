@@ -13,16 +13,19 @@ from anonusers.errors import CleanupRefused, ErasureForbidden
 from anonusers.guest_data import Person, Plan, Relation, plan
 from anonusers.models import (
     AnonymousIdentity,
+    ApiKey,
     DeviceKey,
     EndUser,
     LoginID,
     OneTimeToken,
     Promotion,
+    RealmIdentity,
+    RealmUser,
     Session,
 )
 from anonusers.removal import remove
 
-OURS = (Session, LoginID, OneTimeToken, AnonymousIdentity, Promotion)
+OURS = (Session, LoginID, OneTimeToken, AnonymousIdentity, Promotion, ApiKey, RealmIdentity, RealmUser)
 
 
 @dataclass(frozen=True)

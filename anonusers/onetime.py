@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from anonusers.errors import InvalidToken
@@ -26,6 +26,7 @@ LIFETIMES = {
     Purpose.PENDING_LOGIN: timedelta(minutes=25),
     Purpose.PENDING_LOGIN_ID: timedelta(minutes=25),
     Purpose.PASSWORD_RESET: timedelta(minutes=30),
+    Purpose.REGISTRATION: timedelta(minutes=30),
     Purpose.ANONYMOUS_REQUEST: timedelta(minutes=5),
     Purpose.BIOMETRIC_REQUEST: timedelta(minutes=5),
     Purpose.APP2APP_REQUEST: timedelta(minutes=5),
@@ -89,7 +90,18 @@ def look(purpose: str, secret: str, *, host: str) -> OneTimeToken:
 
     Raises: InvalidToken.
     """
-    token = find(purpose, secret, host=host)
+    return _unspent(find(purpose, secret, host=host))
+
+
+def look_in(purpose: str, secret: str, *, project: Project) -> OneTimeToken:
+    """The same where the project is known by something else than its host.
+
+    Raises: InvalidToken.
+    """
+    return _unspent(_in_full(purpose, secret).filter(project=project).first())
+
+
+def _unspent(token: OneTimeToken | None) -> OneTimeToken:
     if token is None or token.used_at is not None or token.expires_at <= timezone.now():
         raise InvalidToken
     return token
@@ -171,8 +183,11 @@ def void_all(end_user: EndUser) -> None:
 
 def find(purpose: str, secret: str, *, host: str) -> OneTimeToken | None:
     """The row of a secret, spent or expired as it may be: a second use may have to undo what the first one gave."""
-    return (
-        OneTimeToken.objects.select_related("project", "application", "end_user__user", "end_user__anonymous_identity")
-        .filter(project_id=project_id_at(host), purpose=purpose, token_hash=secret_hash(secret))
-        .first()
+    return _in_full(purpose, secret).filter(project_id=project_id_at(host)).first()
+
+
+def _in_full(purpose: str, secret: str) -> "QuerySet[OneTimeToken]":
+    rows = OneTimeToken.objects.select_related(
+        "project", "application", "end_user__user", "end_user__anonymous_identity"
     )
+    return rows.filter(purpose=purpose, token_hash=secret_hash(secret))

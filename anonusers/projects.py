@@ -140,7 +140,8 @@ def close_project(*, project: Project, actor: Any = None) -> bool:
         facts = {"name": row.name, "domains": domains}
         audit.record("settings", "project.deleted", project=None, actor=actor, target=row.slug, changes=facts)
         row.slug, row.deleted_at, row.anonymous_users_enabled = f"deleted-{uuid.uuid4().hex}", timezone.now(), False
-        row.save(update_fields=["slug", "deleted_at", "anonymous_users_enabled", "updated_at"])
+        row.realm_app_id = ""  # free for another project, too
+        row.save(update_fields=["slug", "realm_app_id", "deleted_at", "anonymous_users_enabled", "updated_at"])
     return True
 
 

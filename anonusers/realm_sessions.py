@@ -75,22 +75,22 @@ def find_by_realm_access_token(token: str) -> Presented:
 
     Raises: InvalidToken, with EXPIRED or UNKNOWN as its message where that is why; UserDisabled; MigrationNotFinished.
     """
+    now = timezone.now()
     claims = unverified_claims(token)
     if "sid" not in claims:
-        realm_migration.foreign_access_token(token)
-        raise InvalidToken
+        realm_migration.foreign_access_token(None, token, now)
     session = _find(claims)
-    now = timezone.now()
     if "jti" in claims:
         raise InvalidToken(OTHER_KIND)
     verified = read_statement(key_ring(session.project), token, typ=ACCESS, now=now)
     return Presented(_live(session, now), verified)
 
 
-def find_by_realm_refresh_token(token: str, *, project: Project | None = None) -> Presented:
+def find_by_realm_refresh_token(token: str, *, project: Project | None = None, adopt: bool = False) -> Presented:
     """The live session of a refresh statement. One statement, and one more a minute.
 
-    `project`: of the app that was named, for a token that is none of ours.
+    `project`: of the app that was named, for a token that is none of ours. To `adopt` makes a session of such a one,
+    where the migration allows it.
     Raises: InvalidToken, with OTHER_KIND or UNKNOWN as its message; UserDisabled; MigrationNotFinished.
     """
     try:
@@ -100,7 +100,7 @@ def find_by_realm_refresh_token(token: str, *, project: Project | None = None) -
     now = timezone.now()
     if "sid" not in claims:
         # MongoDB's: signed with a secret that nobody else has.
-        return Presented(_foreign(project, token, now), claims)
+        return Presented(_foreign(project, token, now, adopt=adopt), claims)
     session, secret = _find(claims), claims.get("jti")
     if secret is None:
         raise InvalidToken(OTHER_KIND)
@@ -113,9 +113,10 @@ def find_by_realm_refresh_token(token: str, *, project: Project | None = None) -
     return Presented(_live(session, now), claims)
 
 
-def _foreign(project: Project | None, token: str, now: datetime) -> Session:
+def _foreign(project: Project | None, token: str, now: datetime, *, adopt: bool) -> Session:
+    find = realm_migration.foreign_refresh_token if adopt else realm_migration.foreign_session
     try:
-        return realm_migration.foreign_refresh_token(project, token, now)
+        return find(project, token, now)
     except InvalidToken:
         raise InvalidToken(UNKNOWN) from None
 

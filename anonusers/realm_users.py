@@ -62,6 +62,13 @@ def provider_id(app: RealmApp, provider_type: str) -> str:
     return str(known) if known else derived_id(app.object_id, provider_type)
 
 
+def is_provider_disabled(app: RealmApp, provider_type: str) -> bool:
+    """Whether an imported app had it off; of those that are no setting of the project."""
+    providers = app.rest.get("providers")
+    told = providers.get(provider_type) if isinstance(providers, dict) else None
+    return isinstance(told, dict) and told.get("disabled") is True
+
+
 def derived_id(*parts: object) -> str:
     """24 hexadecimal digits that are always the same for the same thing."""
     return hashlib.sha256(":".join(map(str, parts)).encode()).hexdigest()[:24]
@@ -99,6 +106,7 @@ def realm_user_of(end_user: EndUser) -> RealmUser:
                 new_anonymous_identity(end_user).save()
     except IntegrityError:
         raise GuestGone from None
+    end_user.realm_user = row
     return row
 
 

@@ -13,13 +13,27 @@ from django.utils import timezone
 
 from anonusers import events
 from anonusers.guest_data import Person, Plan, Relation, relations
-from anonusers.models import AnonymousIdentity, DeviceKey, EndUser, LoginID, OneTimeToken, Promotion, Session
+from anonusers.models import (
+    AnonymousIdentity,
+    ApiKey,
+    DeviceKey,
+    EndUser,
+    LoginID,
+    OneTimeToken,
+    Promotion,
+    RealmIdentity,
+    RealmUser,
+    Session,
+)
 
 OURS: tuple[tuple[type[Model], str], ...] = (
     (OneTimeToken, "end_user"),
     (Session, "end_user"),
     (LoginID, "end_user"),
     (Promotion, "end_user"),
+    (ApiKey, "end_user"),
+    (RealmIdentity, "end_user"),
+    (RealmUser, "end_user"),
     (AnonymousIdentity, "end_user"),
 )
 

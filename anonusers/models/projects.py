@@ -224,6 +224,11 @@ class Project(models.Model):
         """Any number of projects have no app ID."""
         super().validate_unique({*(exclude or ()), *(() if self.realm_app_id else ("realm_app_id",))})
 
+    @property
+    def realm_migration_ends_at(self) -> datetime | None:
+        """Until when users of a Realm app are being moved here."""
+        return datetime.fromisoformat(self.realm_migration_until) if self.realm_migration_until else None
+
     def allows_origin(self, origin: str) -> bool:
         """Whether a page of `origin` may read this project's answers (besides the project's own host)."""
         return origin in self.allowed_origins or origin in self.application_origins

@@ -50,7 +50,7 @@ class RealmApp(models.Model):
     project = models.OneToOneField(Project, models.CASCADE, primary_key=True, related_name="realm_app")
     object_id = ObjectIdField(unique=True)
     group_id = ObjectIdField()
-    domain_id = ObjectIdField()
+    domain_id = ObjectIdField(db_index=True)
     provider_ids = models.JSONField(default=dict, blank=True)
     rest = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)

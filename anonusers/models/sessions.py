@@ -170,6 +170,7 @@ class OneTimeToken(models.Model):
         PENDING_LOGIN = "pending_login", _("Pending login")
         PENDING_LOGIN_ID = "pending_login_id", _("Pending login ID")
         PASSWORD_RESET = "password_reset", _("Password reset")
+        REGISTRATION = "registration", _("Registration")
         AUTHORIZATION_CODE = "authorization_code", _("Authorization code")
         APP_SESSION_TOKEN = "app_session_token", _("App session token")
 

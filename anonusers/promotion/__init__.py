@@ -169,7 +169,7 @@ def find_login_id(project: Project, login_id: LoginIDValue) -> LoginID | None:
 
 def claim(row: LoginID) -> None:
     """Somebody has read a code at this address. If nobody had before, whoever typed it in need not be its owner:
-    their password, their sessions and their other login IDs go (pre-hijacking).
+    their password, their sessions, their API keys and their other login IDs go (pre-hijacking).
 
     Raises: FlowGone, where the account was removed since somebody looked.
     """
@@ -183,6 +183,7 @@ def claim(row: LoginID) -> None:
             row.end_user.user.set_unusable_password()
             row.end_user.user.save(update_fields=["password"])
             row.end_user.login_ids.exclude(pk=row.pk).delete()
+            row.end_user.api_keys.all().delete()
             end_all_sessions(row.end_user)
             onetime.void_all(row.end_user)
     row.refresh_from_db(fields=["verified_at"])

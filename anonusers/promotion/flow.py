@@ -64,7 +64,7 @@ def begin_promotion(
         promoted = promote(
             end_user=end_user, project=project, proof=proof, application=application, keep_session=keep_session
         )
-        _note_start(end_user, type)
+        note_start(end_user, type)
         return promoted
     issued = onetime.issue(
         Purpose.PENDING_PROMOTION,
@@ -75,11 +75,11 @@ def begin_promotion(
     )
     with onetime.or_nothing(issued.token):
         pending = Pending(issued.token, send_code(issued.token, login_id, ip=ip), issued.secret)
-    _note_start(end_user, type)
+    note_start(end_user, type)
     return pending
 
 
-def _note_start(end_user: EndUser, type: str) -> None:
+def note_start(end_user: EndUser, type: str) -> None:
     """For the funnel: somebody gave a login ID that could be theirs."""
     facts = {"login_id_type": type}
     audit.record("users", "user.promotion.started", project=end_user.project_id, end_user_id=end_user.pk, changes=facts)

@@ -1,13 +1,14 @@
 """What the views of this door share: the app in the path, the token in the header, the answer to a login."""
 
+import uuid
 from typing import Any
 
 from django.http import HttpResponse
 from django.utils import timezone
 
-from anonusers import credentials, realm_sessions
+from anonusers import credentials, realm_sessions, sessions
 from anonusers.errors import AnonUsersError, NotSignedIn, UnknownApplication
-from anonusers.models import Application, Project, Session
+from anonusers.models import Application, EndUser, Project, Session
 from anonusers.protocols import cors
 from anonusers.protocols.base import ProtocolView, answer
 from anonusers.protocols.body import read_json
@@ -15,6 +16,7 @@ from anonusers.protocols.errors import ApplicationMismatch, UntrustedOrigin
 from anonusers.protocols.realm import wire
 from anonusers.realm_sessions import Presented, mint_access, mint_refresh
 from anonusers.realm_users import application_of, realm_app_of, realm_user_of
+from anonusers.statements import new_stated_secret
 from anonusers.tokens import RefreshToken
 
 
@@ -84,10 +86,11 @@ class RealmView(ProtocolView):
         """
         return self._checked(realm_sessions.find_by_realm_access_token(self.token()), app_id)
 
-    def presented_for_refresh(self, app_id: str | None) -> Presented:
-        """The session of the refresh token; raises the same."""
-        project = application_of(app_id).project if app_id is not None else None
-        return self._checked(realm_sessions.find_by_realm_refresh_token(self.token(), project=project), app_id)
+    def presented_for_refresh(self, app_id: str | None, *, adopt: bool = False) -> Presented:
+        """The session of the refresh token; raises the same. To `adopt` takes a token of MongoDB's, where it may."""
+        project = self.app(app_id).project if app_id is not None else None
+        found = realm_sessions.find_by_realm_refresh_token(self.token(), project=project, adopt=adopt)
+        return self._checked(found, app_id)
 
     def _checked(self, presented: Presented, app_id: str | None) -> Presented:
         project = presented.session.project
@@ -101,14 +104,17 @@ class RealmView(ProtocolView):
 
     # --- what is handed out ---
 
+    def user_id(self, end_user: EndUser) -> str:
+        return realm_user_of(end_user).object_id
+
     def access_token(self, session: Session, device_id: str) -> str:
-        user_id = realm_user_of(session.end_user).object_id
-        claims = wire.access_claims(session, realm_app_of(session.project), user_id, device_id)
+        app, user_id = realm_app_of(session.project), self.user_id(session.end_user)
+        claims = wire.access_claims(session, app, user_id, device_id)
         return mint_access(session, claims, now=timezone.now())
 
     def logged_in(self, session: Session, secret: RefreshToken, device: wire.Device) -> HttpResponse:
         """A new session, handed over."""
-        app, user_id = realm_app_of(session.project), realm_user_of(session.end_user).object_id
+        app, user_id = realm_app_of(session.project), self.user_id(session.end_user)
         claims = wire.refresh_claims(session, app, user_id, device.id)
         return answer(
             wire.render_login(
@@ -118,3 +124,22 @@ class RealmView(ProtocolView):
                 device_id=device.id,
             )
         )
+
+
+class LoginView(RealmView):
+    def log_in(self, end_user: EndUser, application: Application, device: wire.Device, *, amr: str) -> HttpResponse:
+        """A new session of somebody who has proven who they are."""
+        realm_user_of(end_user)
+        sessions.end_sessions_of_before(end_user=end_user, application=application)
+        secret = new_stated_secret(uuid.uuid4())
+        session, _ = sessions.open_session(
+            end_user=end_user,
+            project=application.project,
+            application=application,
+            kind=Session.Kind.TOKEN,
+            user_agent=credentials.user_agent_of(self.http_request),
+            device=device.known,
+            amr=amr,
+            secret=secret,
+        )
+        return self.logged_in(session, secret, device)

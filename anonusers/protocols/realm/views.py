@@ -76,7 +76,7 @@ class SessionView(RealmView):
     """With the refresh token, which stays the same for as long as the session lives."""
 
     def post(self, request: Request, app_id: str | None = None) -> HttpResponse:
-        presented = self.presented_for_refresh(app_id)
+        presented = self.presented_for_refresh(app_id, adopt=True)
         token = self.access_token(presented.session, wire.device_id_of(presented.claims))
         return answer({"access_token": token}, status=201)
 

@@ -18,7 +18,8 @@ from anonusers.errors import AnonUsersError
 from anonusers.models import ApiKey, RealmApp, Session, new_object_id
 from anonusers.protocols.base import answer
 from anonusers.protocols.errors import BadRequest, Cause, ValidationFailed
-from anonusers.realm_users import Identity, provider_id
+from anonusers.realm_users import Identity, derived_id, provider_id
+from anonusers.registrations import Link
 
 OBJECT_ID = re.compile(r"[0-9a-f]{24}", re.ASCII)
 NO_DEVICE = "0" * 24
@@ -27,6 +28,8 @@ NO_DEVICE = "0" * 24
 METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
 HEADERS = "Authorization, Content-Type, Accept, X-BAAS-Request-Origin, X-STITCH-Request-Origin"
 EXPOSED = "Retry-After"
+# The scope of another door's access token that says: everything (custom_token.py).
+FULL_ACCESS = "https://authgear.com/scopes/full-access"
 
 NO_ANONYMOUS_LINK = "linking an anonymous identity is not allowed"
 NO_API_KEY_LINK = "linking an api-key identity is not allowed"
@@ -121,15 +124,26 @@ def parse_object(body: Any) -> dict[str, Any]:
 SECRET = re.compile(r"[0-9A-Za-z]{32}", re.ASCII)
 
 
-def parse_token(body: dict[str, Any]) -> tuple[str, str]:
-    """`token` and `tokenId` of a link in a mail.
+def parse_token(body: dict[str, Any]) -> str:
+    """The secret of a link in a mail, from `token` and the `tokenId` that follows from it.
 
     Raises: BadRequest for what we never sent; ValidationFailed.
     """
-    token, token_id = parse_strings(body, "token", "tokenId")
-    if not SECRET.fullmatch(token) or not OBJECT_ID.fullmatch(token_id):
+    token, id = parse_strings(body, "token", "tokenId")
+    if not SECRET.fullmatch(token) or id != token_id(token):
         raise BadRequest(INVALID_TOKEN_DATA)
-    return token, token_id
+    return token
+
+
+def token_id(token: str) -> str:
+    return derived_id("token", token)
+
+
+def link_to(url: str) -> Link | None:
+    """Makes links to a page of the app's, which sends back what is in the query. None without a page."""
+    if not url:
+        return None
+    return lambda token: f"{url}{'&' if '?' in url else '?'}token={token}&tokenId={token_id(token)}"
 
 
 # --- answers --------------------------------------------------------------------------------------
@@ -280,6 +294,7 @@ WORDS: dict[str, tuple[int, str, str]] = {
     "application_mismatch": (403, "UserAppDomainMismatch", "the token belongs to another app"),
     "function_not_found": (404, "FunctionNotFound", ""),
     "invalid_project_file": (500, "InternalServerError", INTERNAL),
+    "invalid_realm_files": (500, "InternalServerError", INTERNAL),
     "cleanup_refused": (500, "InternalServerError", INTERNAL),
     "erasure_forbidden": (403, "AuthError", "this user cannot be deleted"),
     "bad_request": (400, "BadRequest", ""),
@@ -305,6 +320,10 @@ TOKEN_WORDS = {
 
 def unknown_app(app_id: str) -> str:
     return f"cannot find app using Client App ID '{app_id[:100]}'"
+
+
+def confirms_by_itself(email: str) -> str:
+    return f"cannot run confirmation for {email[:254]}: automatic confirmation is enabled"
 
 
 def unknown_function(name: str) -> str:
