@@ -3,6 +3,9 @@
 A guest may be removed when no session of theirs is live under the settings of now, and they, or their device key, were
 last active before the project's retention; when nobody promoted or superseded them; and when nothing of the host's
 that is to be kept hangs on them. Never by age alone.
+
+Who was imported from a Realm app has no session before their app comes back: the import counts as being active, and
+nobody of them goes while the migration lasts.
 """
 
 import uuid
@@ -20,7 +23,7 @@ from django.db.models.functions import Coalesce
 
 from anonusers import reach_postgres
 from anonusers.guest_data import Person, Plan
-from anonusers.models import AnonymousIdentity, Application, DeviceKey, EndUser, Project, Promotion, Session
+from anonusers.models import AnonymousIdentity, Application, DeviceKey, EndUser, Project, Promotion, RealmUser, Session
 
 Window = tuple[Any, Any]
 """The first and the last key of a batch."""
@@ -188,6 +191,12 @@ def _traces(project: Project, window: Window) -> dict[uuid.UUID, _Trace]:
     traces = {pk: _Trace() for pk in guests}
     for pk in Promotion.objects.filter(**theirs).values_list("pk", flat=True):
         traces.pop(pk, None)
+    until = project.realm_migration_ends_at
+    imported = RealmUser.objects.filter(**theirs, imported_at__isnull=False)
+    for pk, at, adopted in imported.values_list("pk", "imported_at", "adopted_at"):
+        if trace := traces.get(pk):
+            trace.used.append(at)
+            trace.over += [until] if until is not None and adopted is None else []
     for pk, used in DeviceKey.objects.filter(**theirs).values_list("end_user_id", "last_used_at"):
         if trace := traces.get(pk):
             trace.used.append(used)

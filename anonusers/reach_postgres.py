@@ -14,7 +14,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.db import connections, router, transaction
 
-from anonusers.models import AnonymousIdentity, DeviceKey, EndUser, Project, Promotion, Session
+from anonusers.models import AnonymousIdentity, DeviceKey, EndUser, Project, Promotion, RealmUser, Session
 
 Rules = Mapping[int | None, tuple[timedelta, timedelta | None]]
 Row = tuple[uuid.UUID, Any, datetime | None, datetime | None]
@@ -29,8 +29,9 @@ SELECT id, user_id, quarantined_at, CASE WHEN lost_from <= %(by)s THEN lost_from
             AND (SELECT true FROM {promotion} p WHERE p.end_user_id = e.id) IS NULL
             AND (k.used_at IS NULL OR (e.disabled_at IS NULL AND {is_active}))
         THEN GREATEST(
-            GREATEST(e.created_at, s.used_at, k.used_at) + make_interval(secs => %(kept)s) + interval '1 microsecond',
-            s.over_at
+            GREATEST(e.created_at, s.used_at, k.used_at, r.imported_at)
+                + make_interval(secs => %(kept)s) + interval '1 microsecond',
+            s.over_at, CASE WHEN r.imported_at IS NOT NULL AND r.adopted_at IS NULL THEN %(until)s::timestamptz END
         ) END AS lost_from
     FROM {end_user} e
     LEFT JOIN LATERAL (
@@ -38,6 +39,7 @@ SELECT id, user_id, quarantined_at, CASE WHEN lost_from <= %(by)s THEN lost_from
         FROM {session} WHERE end_user_id = e.id
     ) s ON true
     LEFT JOIN LATERAL (SELECT last_used_at AS used_at FROM {key} WHERE end_user_id = e.id LIMIT 1) k ON true
+    LEFT JOIN LATERAL (SELECT imported_at, adopted_at FROM {realm_user} WHERE end_user_id = e.id LIMIT 1) r ON true
     WHERE e.project_id + 0 = %(project)s AND {which}
         AND (e.created_at < %(since)s OR e.quarantined_at IS NOT NULL)
 ) people
@@ -66,6 +68,7 @@ def standings(
         "project": project.pk,
         "by": by,
         "since": by - timedelta(days=project.guest_inactive_days),
+        "until": project.realm_migration_ends_at,
         "kept": float(project.guest_inactive_days * 86_400),
     }
     if only is not None:
@@ -122,6 +125,7 @@ def _tables() -> dict[str, str]:
         "promotion": Promotion,
         "session": Session,
         "key": DeviceKey,
+        "realm_user": RealmUser,
     }
     return {name: f'"{model._meta.db_table}"' for name, model in models.items()}
 

@@ -32,6 +32,7 @@ from anonusers.realm_kept import (
     Kept,
     changes_of_kept,
     check_ids,
+    is_fresh,
     kept_of,
     rest_after,
 )
@@ -261,8 +262,8 @@ def _values(
         values["allowed_origins"] = list(dict.fromkeys([*before, *origins] if strategy == MERGE else origins))
         if not values["allowed_origins"]:
             warnings.append(
-                "The list of allowed origins is empty. At MongoDB that meant every page; here the pages that may call "
-                "are those that project.allowed_origins and the redirect URIs name."
+                "The list of allowed origins is empty: Realm clients may call from pages of every origin, unless the "
+                "redirect URIs of the project's applications name some."
             )
     return values, warnings
 
@@ -323,7 +324,7 @@ def directory_of(project: Project) -> RealmDirectory:
         providers[kind] = provider
     root_name = kept["root_name"] or ROOT_NAMES[REALM]
     root = dict(kept["root"])
-    if not app.rest:
+    if is_fresh(app):
         root["name"] = project.slug[:32]
     return RealmDirectory(
         version=kept["version"],

@@ -14,16 +14,25 @@ MERGE, REPLACE, REPLACE_BY_NAME = STRATEGIES = ("merge", "replace", "replace-by-
 """Create and update only; also take away what the upload has not; the same, and ids that are known stay."""
 
 Kept = dict[str, Any]
+GIVEN = ("location", "deployment_model", "environment")
+"""What the Admin API is told of an app that it makes."""
+
+
+def is_fresh(app: RealmApp | None) -> bool:
+    """Whether nothing was ever imported."""
+    return app is None or "version" not in app.rest
 
 
 def kept_of(app: RealmApp | None) -> Kept:
     """`RealmApp.rest`, whole. A project that was never imported has the two providers that we act on."""
     stored: Kept = dict(app.rest) if app else {}
-    fresh = not stored
+    fresh = is_fresh(app)
+    given = {key: stored.pop(key) for key in GIVEN if fresh and key in stored}
     return {
+        **stored,
         "version": stored.get("version", REALM),
         "root_name": stored.get("root_name", ""),
-        "root": stored.get("root", {}),
+        "root": stored.get("root", given),
         "providers": stored.get("providers", {ANON_USER: {}, LOCAL_USERPASS: {}} if fresh else {}),
         "custom_user_data": stored.get("custom_user_data"),
         "files": stored.get("files", {}),
@@ -45,6 +54,7 @@ def rest_after(before: Kept, directory: RealmDirectory, providers: Mapping[str, 
     if not directory.folded or merges:
         sections = {**before["sections"], **sections}
     return {
+        **before,
         "version": directory.version,
         "root_name": directory.root_name or ROOT_NAMES[directory.generation],
         "root": root,
@@ -70,7 +80,7 @@ def changes_of_kept(
 ) -> list[str]:
     lines = []
     known = {kind: provider_id(app, kind) for kind in after["providers"]} if app else {}
-    if (old := before["version"]) != after["version"] or app is None or not app.rest:
+    if (old := before["version"]) != after["version"] or is_fresh(app):
         lines.append(f"~ realm.config_version: {old} -> {after['version']}")
     elif before["root_name"] != after["root_name"]:
         lines.append(f"~ realm.root_file: {before['root_name']} -> {after['root_name']}")

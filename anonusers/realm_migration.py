@@ -1,12 +1,12 @@
 """Tokens that MongoDB signed, and what becomes of them while accounts are moved here.
 
-Nobody else has MongoDB's secret, so such a token proves nothing by its signature. What it shows is knowledge: the id of
-an anonymous identity, whose tail of 24 random letters stood in the token, in the user's profile and in the exported list
-of users, and nowhere else. That is decent evidence and no proof, so adoption is off unless somebody asks for it, lasts
-until a moment that they set, works once for each guest, and is written to the audit log.
+Nobody else has MongoDB's secret, so such a token proves nothing by its signature. What it shows is knowledge: the id
+of an anonymous identity, whose tail of 24 random letters stood in the token, in the user's profile and in the exported
+list of users, and nowhere else. That is decent evidence and no proof, so adoption is off unless somebody asks for it,
+lasts until a moment that they set, works once for each guest, and is written to the audit log.
 
-While the migration lasts nothing that MongoDB may have signed is refused for good: on a 401 the clients throw their guest
-away, on "try again later" they keep it.
+While the migration lasts nothing that MongoDB may have signed is refused for good: on a 401 the clients throw their
+guest away, on "try again later" they keep it.
 """
 
 import re
@@ -54,8 +54,8 @@ def foreign_refresh_token(project: Project | None, token: str, now: datetime) ->
 
     The clients of MongoDB keep their first refresh token for ever, so the session is bound to it: a second token that
     says the same leads nowhere. `project`: of the app that the path names; None where it names none.
-    Raises: MigrationNotFinished while the project's migration lasts, else InvalidToken; UserDisabled for a token that is
-    bound to a session.
+    Raises: MigrationNotFinished while the project's migration lasts, else InvalidToken; UserDisabled for a token that
+    is bound to a session.
     """
     claims = _claims(token, now)
     if (project := _project_of(project, claims)) is None:

@@ -8,3 +8,9 @@ class PortalConfig(AppConfig):
     name = "portal"
     label = "portal"
     verbose_name = _("Portal")
+
+    def ready(self) -> None:
+        from anonusers import proposals
+        from portal.review import propose
+
+        proposals.register(propose)

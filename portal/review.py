@@ -24,12 +24,15 @@ from anonusers.errors import InvalidProjectFile
 from anonusers.models import Application, Project
 from anonusers.project_file import (
     Change,
+    ProjectFile,
     apply_project_file,
     difference,
     document_of,
     export_project,
     parse_project_file,
 )
+from anonusers.proposals import Proposed
+from anonusers.realm_users import realm_app_of
 from portal.models import Deployment, Draft
 
 PROJECT = "project"
@@ -143,6 +146,47 @@ def keep(draft: Draft, row: Project | Application, wanted: Any, columns: Iterabl
     return len(changed)
 
 
+@transaction.atomic
+def propose(project: Project, project_file: ProjectFile, author: Any = None) -> Proposed:
+    """Put what the file changes into the project's draft; the project collects changes from now on.
+
+    Left out is what a draft cannot hold: applications as a whole, hosts, and the app ID of an application that is not
+    there. Raises: DraftChanged, InvalidProjectFile
+    """
+    project, draft = lock(project)
+    if draft is None:
+        draft = Draft.objects.create(project=project)
+        record("settings", "review.enabled", project=project, actor=author, target=PROJECT)
+    rows: dict[str | None, Project | Application] = {None: project}
+    rows |= {row.client_id: row for row in project.applications.all()}
+    wanted: dict[str | None, dict[str, Any]] = {}
+    left_out = []
+    changes = difference(project_file)
+    for change in changes:
+        is_columns = change.column not in ("", "domains") and change.client_id in rows
+        leads_nowhere = change.column == "realm_app_id" and change.new not in ("", *rows)
+        if is_columns and not leads_nowhere:
+            wanted.setdefault(change.client_id, {})[change.column] = change.new
+        else:
+            left_out.append(change)
+    for client_id, columns in wanted.items():
+        row, drafted = rows[client_id], overlay(rows[client_id], draft)
+        told = {name: [old, new] for name, new in columns.items() if (old := getattr(drafted, name)) != new}
+        changed = copy.copy(drafted)
+        for column, new in columns.items():
+            setattr(changed, column, new)
+        if keep(draft, row, changed, columns, author=author or Nobody()):
+            record("settings", "draft.changed", project=project, actor=author, target=target_of(row), changes=told)
+    return Proposed(len(changes) - len(left_out), tuple(left_out))
+
+
+class Nobody:
+    """Who drafts from the command line."""
+
+    def get_username(self) -> str:
+        return ""
+
+
 def discard(draft: Draft, *, target: str = "", column: str = "", author: Any) -> int:
     """Take everything, one target's changes, or one change out of the draft.
 
@@ -152,9 +196,10 @@ def discard(draft: Draft, *, target: str = "", column: str = "", author: Any) ->
         name: {key: entry for key, entry in entries.items() if target and (name != target or column not in ("", key))}
         for name, entries in draft.changes.items()
     }
-    before = draft.count
-    if gone := before - sum(map(len, kept.values())):
-        _write(draft, kept, author)
+    left = sum(map(len, kept.values()))
+    gone = draft.count - left
+    if gone or not target:
+        _write(draft, kept, author, empties=not left)
     return gone
 
 
@@ -179,13 +224,17 @@ def rebase(draft: Draft, waiting: Iterable[Waiting], *, author: Any) -> None:
     _write(draft, changes, author)
 
 
-def _write(draft: Draft, changes: Mapping[str, Entries], author: Any) -> None:
+def _write(draft: Draft, changes: Mapping[str, Entries], author: Any, *, empties: bool = False) -> None:
+    """`empties`: nothing is to be left in it, and a draft for one deployment has served its purpose."""
     kept = {target: entries for target, entries in changes.items() if entries}
     at = max(timezone.now(), draft.updated_at + timedelta(microseconds=1))  # a version never comes twice
     rows = Draft.objects.filter(pk=draft.pk, updated_at=draft.updated_at)
-    if not rows.update(changes=kept, author=author.get_username()[:150], updated_at=at):
+    beside = {} if empties else draft.beside
+    if not rows.update(changes=kept, beside=beside, author=author.get_username()[:150], updated_at=at):
         raise DraftChanged
-    draft.changes, draft.updated_at = kept, at
+    draft.changes, draft.beside, draft.updated_at = kept, beside, at
+    if draft.for_one_deployment and empties:
+        Draft.objects.filter(pk=draft.pk).delete()
 
 
 # Looking at it
@@ -269,7 +318,7 @@ def deploy(project: Project, *, author: Any, note: str = "", expected: str) -> D
         raise DraftChanged
     rows = rows_of(project, draft, for_update=True)
     waiting = list_waiting(draft, rows)
-    if not waiting:
+    if not waiting and not draft.beside:
         raise NothingToDo
     if any(one.conflicts for one in waiting):
         raise StoredChanged
@@ -278,12 +327,23 @@ def deploy(project: Project, *, author: Any, note: str = "", expected: str) -> D
     before = export_project(project.slug)
     for target, row in rows.items():
         overlay(row, draft).save(update_fields=[*draft.changes[target], "updated_at"])
-    _write(draft, {}, author)
-    deployment = _create_deployment(project, author=author, note=note, before=before)
+    if draft.beside:
+        store_beside(project, draft.beside["columns"], actor=author)
+    _write(draft, {}, author, empties=True)
+    deployment = create_deployment(project, author=author, note=note, before=before)
     for target, entries in deployed(waiting).items():
         kind = "project" if target == PROJECT else "application"
         record("settings", f"{kind}.changed", project=project, actor=author, target=target, changes=entries)
     return deployment
+
+
+def store_beside(project: Project, columns: Mapping[str, Any], *, actor: Any) -> None:
+    """Store what an imported app directory brings beside settings: ids, and what is kept for an export."""
+    app = realm_app_of(project)
+    for column, value in columns.items():
+        setattr(app, column, value)
+    app.save(update_fields=[*columns])
+    record("settings", "realm.imported", project=project, actor=actor, target=PROJECT)
 
 
 def deployed(waiting: Iterable[Waiting]) -> dict[str, dict[str, list[Any]]]:
@@ -294,9 +354,10 @@ def deployed(waiting: Iterable[Waiting]) -> dict[str, dict[str, list[Any]]]:
     return changes
 
 
-def _create_deployment(
+def create_deployment(
     project: Project, *, author: Any, note: str, before: str, rolled_back_to: int | None = None
 ) -> Deployment:
+    """The record of changes that were just put into effect over the state `before`."""
     last = Deployment.objects.filter(project=project).order_by("-number").values_list("number", flat=True).first()
     deployment = Deployment.objects.create(
         project=project,
@@ -331,11 +392,11 @@ class RollBack:
         return sum(change.sessions for change in self.changes)
 
 
-def foresee(project: Project, deployment: Deployment) -> RollBack:
-    """Looks, and changes nothing. Raises: Impossible"""
-    before = deployment.before.encode()
+def foresee(project: Project, deployment: Deployment, *, after: bool = False) -> RollBack:
+    """Looks, and changes nothing. `after`: what the deployment made is restored instead. Raises: Impossible"""
+    document = deployment.after if after else deployment.before
     try:
-        wanted = parse_project_file(before, f"#{deployment.number}")
+        wanted = parse_project_file(document.encode(), f"#{deployment.number}")
         if wanted.project["slug"] != project.slug:
             raise Impossible([_("The project had another id then.")])
         changes = difference(wanted, sessions_up_to=SESSIONS_MOST + 1)
@@ -348,8 +409,11 @@ def foresee(project: Project, deployment: Deployment) -> RollBack:
 
 
 @transaction.atomic
-def roll_back(project: Project, number: int, *, author: Any, note: str = "", expected: str) -> Deployment:
-    """Restore the state before deployment `number` over the state `expected` (see `foresee`), as a new deployment.
+def roll_back(
+    project: Project, number: int, *, author: Any, note: str = "", expected: str, after: bool = False
+) -> Deployment:
+    """Restore the state before deployment `number`, or `after` it, over the state `expected` (see `foresee`), as a new
+    deployment.
 
     Applications that were not there then go with their sessions. A draft stays as it is.
 
@@ -357,17 +421,19 @@ def roll_back(project: Project, number: int, *, author: Any, note: str = "", exp
     """
     project, _draft = lock(project)
     deployment = Deployment.objects.get(project=project, number=number)
-    foreseen = foresee(project, deployment)
+    foreseen = foresee(project, deployment, after=after)
     if foreseen.expected != expected:
         raise StoredChanged
     if not foreseen.changes:
         raise NothingToDo
     before = export_project(project.slug)
     try:
-        apply_project_file(parse_project_file(deployment.before.encode(), f"#{number}"))
+        document = deployment.after if after else deployment.before
+        apply_project_file(parse_project_file(document.encode(), f"#{number}"))
     except InvalidProjectFile as error:
         raise Impossible([error.message]) from error
-    created = _create_deployment(project, author=author, note=note, before=before, rolled_back_to=number)
+    rolled_back_to = None if after else number
+    created = create_deployment(project, author=author, note=note, before=before, rolled_back_to=rolled_back_to)
     for (verb, target), facts in _told(foreseen.changes).items():
         record("settings", verb, project=project, actor=author, target=target, changes=facts)
     return created

@@ -142,7 +142,7 @@ PEERS: dict[str, set[str]] = {
     "realm_files": {"audit", "project_file", "realm_kept", "realm_users"},
     "realm_kept": {"realm_users"},
     "realm_migration": {"audit", "sessions"},
-    "realm_user_import": {"adapters", "adoption", "audit", "realm_users"},
+    "realm_user_import": {"adapters", "audit", "realm_kept", "realm_users"},
     "realm_sessions": {"keys", "promotion", "realm_migration", "sessions"},
     "realm_users": set(),
     "retention": set(),

@@ -80,7 +80,9 @@ PROBLEMS: dict[str, tuple[int, str]] = {
 }
 
 WWW_AUTHENTICATE = 'Bearer realm="anonusers", DPoP algs="ES256 RS256"'  # RFC 9449 §7.1
-HIDDEN = frozenset(("seal_broken", "invalid_project_file", "invalid_realm_files", "cleanup_refused", "erasure_forbidden"))
+HIDDEN = frozenset(
+    ("seal_broken", "invalid_project_file", "invalid_realm_files", "cleanup_refused", "erasure_forbidden")
+)
 
 
 def render_problem(error: AnonUsersError) -> HttpResponse:
