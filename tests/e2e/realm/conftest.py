@@ -17,6 +17,7 @@ from django.core import mail
 from anonusers import administration
 from anonusers.models import EndUser, Project, RealmUser
 from tests.conftest import make_application, make_project
+from tests.e2e.conftest import SDK as AUTHGEAR
 from tests.e2e.conftest import missing
 from tests.e2e.realm.recorder import Recorder, recorder_of
 
@@ -98,6 +99,7 @@ def auto_confirm(on: bool) -> None:
 ACTIONS: dict[str, Callable[..., Any]] = {
     "facts": facts,
     "mailed": mailed,
+    "is_mailed": lambda address: any(message.to == [address] for message in mail.outbox),
     "auto_confirm": auto_confirm,
     "revoke": lambda user_id: administration.end_sessions(end_user=end_user_of(user_id)),
     "disable": lambda user_id: administration.disable_user(end_user=end_user_of(user_id)),
@@ -131,11 +133,11 @@ def configuration(sdk: str, recorder: Recorder, **more: str) -> dict[str, Any]:
     }
 
 
-def run_in_node(sdk: str, recorder: Recorder) -> Report:
+def run_in_node(sdk: str, recorder: Recorder, **more: str) -> Report:
     package, node = package_of(sdk), shutil.which("node")
     if node is None:
         missing("node is not installed")
-    config = configuration(sdk, recorder, where="node", package=str(package))
+    config = configuration(sdk, recorder, where="node", package=str(package), **more)
     command = [str(node), str(HERE / "run.cjs"), json.dumps(config)]
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=120, check=False)
     assert done.returncode == 0, done.stderr
@@ -144,11 +146,16 @@ def run_in_node(sdk: str, recorder: Recorder) -> Report:
 
 
 class PageHandler(BaseHTTPRequestHandler):
-    """`/<sdk>` is a page with the SDK, its checks and nothing else."""
+    """`/<sdk>` is a page with the SDK, its checks and nothing else; `/` has realm-web and Authgear's SDK."""
 
     def do_GET(self) -> None:
         name = urlsplit(self.path).path.lstrip("/").replace("%20", " ")
-        if name in BUNDLES:
+        if name == "":
+            scripts = '<script src="/realm-web 2.0.1/bundle"></script><script src="/authgear"></script>'
+            body, content_type = f'<!doctype html><meta charset="utf-8">{scripts}'.encode(), "text/html"
+        elif name == "authgear":
+            body, content_type = AUTHGEAR.read_bytes(), "text/javascript"
+        elif name in BUNDLES:
             _, checks, _, variable = BUNDLES[name]
             scripts = "".join(f'<script src="/{one}"></script>' for one in (f"{name}/bundle", "kit.js", checks))
             body = f'<!doctype html><meta charset="utf-8">{scripts}<script>kit.sdk = {variable};</script>'.encode()

@@ -3,7 +3,8 @@
 //   kit.check("1", "a guest logs in", async () => { … })   rows of realm.md §10
 //   await kit.run(config) → [{rows, title, wrong}]          `wrong` is null where all is well
 //
-// config: {sdk, version, base, home, app}. `base` is what the SDK is told, `home` what the server says of itself.
+// config: {sdk, version, base, home, app}. `base` is what the SDK is told, `home` what the server says of itself; with
+// `only` one check is run, by its title.
 
 globalThis.kit = (() => {
   const PREFIX = "/api/client/v2.0";
@@ -88,13 +89,26 @@ globalThis.kit = (() => {
     return { status: response.status, body: content ? JSON.parse(content) : null };
   }
 
+  // A guest of Authgear's SDK: { access_token, refresh_token }.
+  async function guestOfAuthgear() {
+    const response = await fetch(`${config.home}/api/anonymous_user/signup`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ session_type: "refresh_token", client_id: "sdk-refresh-token" }),
+    });
+    const { result } = await response.json();
+    await requests();
+    return result;
+  }
+
   const late = () => new Promise((_, reject) => setTimeout(() => reject(new Error("it takes too long")), TIMEOUT));
 
   async function run(given) {
     config = kit.config = given;
     kit.suite(config);
     const report = [];
-    for (const { rows, title, steps } of checks) {
+    const wanted = checks.filter(({ title }) => !config.only || title === config.only);
+    for (const { rows, title, steps } of wanted) {
       await kit.reset();
       await control("seen");
       let wrong = null;
@@ -122,6 +136,7 @@ globalThis.kit = (() => {
     requests,
     seen,
     http,
+    guestOfAuthgear,
     run,
     types: (identities) => identities.map((one) => one.providerType ?? one.provider_type),
   };

@@ -32,6 +32,8 @@ class Recorder:
     origins: list[str] = field(default_factory=list)
     seen: list[dict[str, Any]] = field(default_factory=list)
     lock: Lock = field(default_factory=Lock)
+    preflights: set[str] = field(default_factory=set)
+    away: int = 0  # how many requests come next that the server does not answer
 
     @property
     def front(self) -> str:
@@ -47,7 +49,11 @@ class Recorder:
         """Whether it may go on to the server."""
         with self.lock:
             self.seen.append(entry)
-            return len(self.seen) <= GUARD
+            if entry["method"] == "OPTIONS":
+                self.preflights.add(f"{entry['path']} {entry['asks']}")
+            is_away = self.away > 0 and entry["method"] != "OPTIONS"
+            self.away -= is_away
+            return len(self.seen) <= GUARD and not is_away
 
     def tell(self) -> list[dict[str, Any]]:
         with self.lock:
@@ -55,6 +61,9 @@ class Recorder:
         return seen
 
     def act(self, name: str, args: list[Any]) -> Any:
+        if name == "go_away":
+            self.away = 1
+            return None
         try:
             return self.actions[name](*args)
         finally:
@@ -109,7 +118,7 @@ def handler_of(recorder: Recorder, number: int) -> type[BaseHTTPRequestHandler]:
                 "body": body.decode("utf-8", "replace"),
             }
             if not recorder.note(entry):
-                self.answer(503, b'{"error":"this check asks too much"}', {"Access-Control-Allow-Origin": "*"})
+                self.answer(503, b'{"error":"away, or asked too much"}', {"Access-Control-Allow-Origin": "*"})
                 return
             upstream = HTTPConnection(urlsplit(recorder.upstream).netloc, timeout=30)
             try:

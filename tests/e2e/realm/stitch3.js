@@ -280,6 +280,16 @@ kit.suite = ({ base, app: id, where }) => {
     equal((await client.userProfile()).user_id, user);
   });
 
+  check("", "a guest of the other SDK comes in as the same person", async () => {
+    const { access_token: token } = await kit.guestOfAuthgear();
+    const client = await start();
+    const user = await client.authenticate("custom", token);
+    equal(await seen(), ["POST {a}/auth/providers/custom-token/login -"]);
+    equal(types((await client.userProfile()).identities), ["anon-user"]);
+    equal(await operator("facts", user), { sub: kit.claims(token).sub, is_guest: true });
+    equal(read(await rejected(client.authenticate("custom", FORGED)))[1], "AuthProviderNotFound");
+  });
+
   check("1", "an app that there is none of", async () => {
     const error = await rejected((await start("no-such-app-zzzzz")).login());
     equal(read(error).slice(0, 2), [404, "AppNotFound"]);

@@ -16,7 +16,7 @@ kit.suite = ({ base, home, app: id, where }) => {
   const clients = [];
 
   function start(clientAppId = id) {
-    clients.splice(0).forEach((client) => client.close());
+    clients.splice(0).forEach(({ auth }) => auth.close()); // no timer goes on
     S.Stitch.clearApps();
     const builder = new S.StitchAppClientConfiguration.Builder()
       .withBaseUrl(base)
@@ -322,6 +322,9 @@ kit.suite = ({ base, home, app: id, where }) => {
       equal(told(await rejected(client.auth.loginWithCredential(byEmail(address))))[1], "confirmation required");
       equal(told(await rejected(user.linkWithCredential(byEmail(address))))[1], "confirmation required");
       equal(told(await rejected(provider(client).confirmUser("junk", "junk")))[1], "invalid token data");
+      const unknown = email();
+      await provider(client).resendConfirmationEmail(unknown); // who has an address is nobody's business
+      equal(await operator("is_mailed", unknown), false);
       const { token, tokenId } = await operator("mailed", address);
       await provider(client).confirmUser(token, tokenId);
       const again = await rejected(provider(client).resendConfirmationEmail(address));
@@ -357,6 +360,18 @@ kit.suite = ({ base, home, app: id, where }) => {
     await operator("enable", user.id);
     await client.auth.refreshAccessToken();
     equal([client.auth.isLoggedIn, client.auth.user.id], [true, user.id]);
+  });
+
+  check("", "a guest of the other SDK comes in as the same person", async () => {
+    const { access_token: token } = await kit.guestOfAuthgear();
+    const client = start();
+    const user = await client.auth.loginWithCredential(new S.CustomCredential(token));
+    equal(await seen(), [LOCATION, "POST {a}/auth/providers/custom-token/login -", "GET /auth/profile A"]);
+    equal(types(user.identities), ["anon-user"]);
+    equal(await operator("facts", user.id), { sub: kit.claims(token).sub, is_guest: true });
+
+    const junk = await rejected(client.auth.loginWithCredential(new S.CustomCredential(FORGED)));
+    equal(told(junk), ["AuthProviderNotFound", "authentication provider not found"]);
   });
 
   check("1", "an app that there is none of", async () => {

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from anonusers.models import Project
+from anonusers.protocols.realm import wire
+from anonusers.protocols.realm.base import RealmView
 from tests.e2e.realm.conftest import IN_BROWSERS, IN_NODE, Report, run_in_browser, run_in_node
 from tests.e2e.realm.recorder import Recorder
 
@@ -40,3 +42,21 @@ def test_in_a_page_of_another_origin(
     sdk: str, recorder: Recorder, new_context: Callable[..., Any], sdk_origin: str, app: Project
 ) -> None:
     demand_all_well(run_in_browser(sdk, recorder, new_context().new_page(), sdk_origin), sdk)
+
+    asked = {tuple(one.removeprefix("/api/client/v2.0/").split(" ")) for one in recorder.preflights}
+    assert {("auth/profile", "authorization"), ("auth/session", "authorization")} <= {
+        (path, headers.replace(",content-type", "")) for path, headers in asked
+    }, "the browser has asked before it sent a token across origins"
+
+
+@pytest.mark.parametrize("sdk", ["realm-web 2.0.0", "realm-web 2.0.1"])
+def test_an_sdk_that_asks_without_end_is_cut(
+    sdk: str, recorder: Recorder, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    """The checks would notice: with MongoDB's own answer to a wrong password at a link, old versions never stop."""
+    for budget in ("PER_IP", "PER_ACCOUNT_AND_IP", "PER_ACCOUNT"):  # ours would end it sooner
+        setattr(settings, f"ANONUSERS_LOGIN_{budget}", "off")
+    monkeypatch.setattr(RealmView, "render_error", lambda self, error: wire.render_error(error))
+    [report] = run_in_node(sdk, recorder, only="a wrong password, an address that nobody registered")
+    assert "not [400," in report["wrong"]
+    assert ("503" in report["wrong"]) == (sdk == "realm-web 2.0.0")
