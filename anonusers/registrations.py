@@ -231,7 +231,7 @@ def log_in(*, project: Project, application: Application, text: str, password: s
     if row is not None:
         _demand_password(row, password, ip)
         try:
-            return _first_login(row, application)
+            return first_login(row, application)
         except _Raced:
             pass
     return log_in_with_password(project=project, text=text, password=password, ip=ip)
@@ -288,7 +288,8 @@ def _take(row: EmailRegistration) -> None:
         raise _Raced
 
 
-def _first_login(row: EmailRegistration, application: Application) -> EndUser:
+def first_login(row: EmailRegistration, application: Application) -> EndUser:
+    """Who registered comes into being. Raises: PublicSignupDisabled, SignupVetoed, LoginIDTaken."""
     project, adapter, now = row.project, get_adapter(), timezone.now()
     if not adapter.is_open_for_signup(project):
         raise PublicSignupDisabled

@@ -13,6 +13,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     # One door for operators, which counts attempts; Django's own does not.
     path("admin/login/", RedirectView.as_view(pattern_name="portal:login", query_string=True)),
     path("admin/", admin.site.urls),
+    # For the command-line tools of MongoDB Stitch and Realm; before the native API, whose /api/ takes everything.
+    path("", include("portal.realm_admin.urls")),
     path("", include("anonusers.urls")),
 ]
 

@@ -9,7 +9,7 @@ from portal.models import Membership
 
 Role = Membership.Role
 RANK: dict[str, int] = {Role.VIEWER: 1, Role.EDITOR: 2, Role.OWNER: 3}
-RESERVED_SLUGS = frozenset(("join", "login", "logout", "new"))
+RESERVED_SLUGS = frozenset(("join", "login", "logout", "me", "new"))
 """First parts of the portal's own paths: no project is called so."""
 
 

@@ -120,7 +120,7 @@ class LoginPromotionForm(SettingsForm):
                 gettext("Who has a user name needs a verified e-mail address, too, to get back without the password."),
             ),
         )
-        return [Consequence(text, condition, _holds(condition, on)) for condition, text in sentences]
+        return [Consequence(text, condition, holds(condition, on)) for condition, text in sentences]
 
 
 def _switch(field: str, name: str) -> str:
@@ -128,7 +128,8 @@ def _switch(field: str, name: str) -> str:
     return f"id_{field}_{CHOICES[field].index(name)}" if name in CHOICES[field] else ""
 
 
-def _holds(condition: str, on: set[str]) -> bool:
+def holds(condition: str, on: set[str]) -> bool:
+    """Whether these ids of switches that are on fulfil a `condition`, as `Consequence` has it."""
     return all((name[1:] not in on) if name.startswith("!") else name in on for name in condition.split())
 
 

@@ -49,6 +49,8 @@ class Draft(models.Model):
     # What tools of the Admin API call it, and whether one of them began to collect, for one deployment only.
     object_id = ObjectIdField()
     for_one_deployment = models.BooleanField(default=False)
+    # What an imported app directory brings beside settings, for `RealmApp`: {"columns": …, "lines": what that changes}.
+    beside = models.JSONField(default=dict, blank=True)
 
     class Meta:
         verbose_name = _("draft")

@@ -59,14 +59,14 @@ def guides_for(application: Application, *, endpoint: str) -> list[Guide]:
         return []
     project = application.project
     uris = application.redirect_uris or ["https://app.example.com/after"]
-    values = Values(endpoint, application.client_id, project.slug, uris[0], _login_id(project))
-    offered = [name for name in _order(application) if name != "realm" or speaks_realm(project)]
+    values = Values(endpoint, application.client_id, project.realm_app_id, uris[0], _login_id(project))
+    offered = [name for name in _order(application) if name != "realm" or _is_for_realm(application)]
     return [GUIDES[name](values, application) for name in offered]
 
 
 def speaks_realm(project: Project) -> bool:
     """Whether this server has a Realm door: whether somebody else than the native API answers at its paths."""
-    for path in (REALM, f"{REALM}app/{project.slug}/location"):
+    for path in (REALM, f"{REALM}app/{project.realm_app_id or project.slug}/location"):
         try:
             if resolve(path).app_names[-1:] != ["rest"]:
                 return True
@@ -75,11 +75,17 @@ def speaks_realm(project: Project) -> bool:
     return False
 
 
+def _is_for_realm(application: Application) -> bool:
+    """Whether this is the application through which the clients of the project's Realm app come."""
+    app_id = application.project.realm_app_id
+    return bool(app_id) and application.client_id == app_id and speaks_realm(application.project)
+
+
 def _order(application: Application) -> list[str]:
     if application.type == Type.TRADITIONAL_WEBAPP:
         names = ["fetch", "web", "django"]
     elif application.type == Type.NATIVE:
-        names = ["react-native", "fetch", "http"]
+        names = ["react-native", "fetch", "http", "realm"]
     else:
         names = ["web", "fetch", "realm", "http"]
     first = {
@@ -185,8 +191,10 @@ def _http(values: Values, application: Application) -> Guide:
 def _realm(values: Values, application: Application) -> Guide:
     code = fill(code_of.REALM_WEB, app_id=values.app_id, endpoint=values.endpoint)
     snippets = [Snippet(_("Install"), "sh", "npm install realm-web\n"), Snippet(_("Sign up a guest"), "js", code)]
-    if values.login_id == "email":
-        snippets.append(Snippet(_("Keep the account"), "js", fill(code_of.REALM_PROMOTION)))
+    if application.project.realm_local_userpass:
+        at_once = application.project.realm_auto_confirm
+        code = code_of.REALM_PROMOTION if at_once else code_of.REALM_PROMOTION_BY_MAIL
+        snippets.append(Snippet(_("Keep the account"), "js", fill(code)))
     return Guide("realm", "realm-web", _("MongoDB's SDK for web pages, unchanged."), tuple(snippets))
 
 

@@ -187,8 +187,8 @@ class Nobody:
         return ""
 
 
-def discard(draft: Draft, *, target: str = "", column: str = "", author: Any) -> int:
-    """Take everything, one target's changes, or one change out of the draft.
+def discard(draft: Draft, *, target: str = "", column: str = "", author: Any, goes_on: bool = False) -> int:
+    """Take everything, one target's changes, or one change out of the draft. `goes_on`: something else comes into it.
 
     Returns: how many changes went. Raises: DraftChanged
     """
@@ -199,7 +199,7 @@ def discard(draft: Draft, *, target: str = "", column: str = "", author: Any) ->
     left = sum(map(len, kept.values()))
     gone = draft.count - left
     if gone or not target:
-        _write(draft, kept, author, empties=not left)
+        _write(draft, kept, author, empties=not left and not goes_on)
     return gone
 
 

@@ -239,6 +239,50 @@ export async function keepAccount(email, password) {
 }
 """
 
+REALM_PROMOTION_BY_MAIL = """
+// The address is registered, and a mail is sent. Keep the password meanwhile.
+export async function keepAccount(email, password) {
+  await app.emailPasswordAuth.registerUser({ email, password });
+}
+
+// On the page that the mail leads to, in the same browser.
+export async function confirmed(email, password) {
+  const query = new URLSearchParams(location.search);
+  const [token, tokenId] = [query.get("token"), query.get("tokenId")];
+  await app.emailPasswordAuth.confirmUser({ token, tokenId });
+  // The guest becomes a regular user with the same id.
+  const user = await whoIsHere();
+  await user.linkCredentials(Realm.Credentials.emailPassword(email, password));
+}
+"""
+
+REALM_BASE_URL = """
+// All that changes: the base URL, without a slash at its end.
+const app = new Realm.App({ id: <<app_id>>, baseUrl: <<endpoint>> });
+"""
+
+STITCH_BASE_URL = """
+// All that changes: the base URL, without a slash at its end.
+const configuration = new StitchAppClientConfiguration.Builder()
+  .withBaseUrl(<<endpoint>>)
+  .build();
+const client = Stitch.initializeDefaultAppClient(<<app_id>>, configuration);
+"""
+
+REALM_CLI = """
+# Your API keys are on the page "Your API keys".
+realm-cli login --realm-url <<endpoint>> --api-key PUBLIC_KEY --private-api-key PRIVATE_KEY
+realm-cli pull --realm-url <<endpoint>> --remote <<app_id>>
+realm-cli push --realm-url <<endpoint>> --remote <<app_id>>
+"""
+
+STITCH_CLI = """
+# Your API keys are on the page "Your API keys".
+stitch-cli login --base-url <<endpoint>> --api-key PUBLIC_KEY --private-api-key PRIVATE_KEY
+stitch-cli export --base-url <<endpoint>> --app-id <<app_id>>
+stitch-cli import --base-url <<endpoint>> --app-id <<app_id>>
+"""
+
 DJANGO_SETTINGS = """
 INSTALLED_APPS += ["rest_framework", "anonusers"]
 # Behind CsrfViewMiddleware and AuthenticationMiddleware:

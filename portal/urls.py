@@ -4,6 +4,7 @@ from django.urls import include, path
 
 from portal.views import (
     anonymous_users,
+    api_keys,
     applications,
     audit,
     home,
@@ -14,6 +15,7 @@ from portal.views import (
     overview,
     projects,
     quick_start,
+    realm,
     retention,
     review,
     session,
@@ -44,6 +46,7 @@ in_project = [
     path("retention/", retention.RetentionView.as_view(), name="retention"),
     path("session/", session.SessionView.as_view(), name="session"),
     path("keys/", keys.KeysView.as_view(), name="keys"),
+    path("realm/", realm.RealmView.as_view(), name="realm"),
     path("audit/", audit.AuditView.as_view(), name="audit"),
     path("audit/export/", audit.ExportView.as_view(), name="audit-export"),
     path("team/", team.TeamView.as_view(), name="team"),
@@ -59,6 +62,7 @@ urlpatterns = [
     path("login/", sign_in.SignInView.as_view(), name="login"),
     path("logout/", sign_in.SignOutView.as_view(), name="logout"),
     path("join/<str:uid>/<str:token>/", join.JoinView.as_view(), name="join"),
+    path("me/api-keys/", api_keys.ApiKeysView.as_view(), name="api-keys"),
     path("new/", projects.NewProjectView.as_view(), name="project-new"),
     path("<slug:project_slug>/", include(in_project)),
 ]

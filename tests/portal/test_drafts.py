@@ -58,6 +58,15 @@ PAGES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {"login_ids": [["email"], ["email", "username"]]},
         "E-mail address",
     ),
+    "realm": (
+        {"realm_app_id": "web", "realm_local_userpass": "on", "realm_migration_until": "2027-03-01T12:00"},
+        {
+            "realm_app_id": ["", "web"],
+            "realm_local_userpass": [False, True],
+            "realm_migration_until": ["", "2027-03-01T12:00:00Z"],
+        },
+        "In effect now:</span> Off<",
+    ),
     "applications/{pk}": (
         {"name": "Shop", "one_session_only": "on", "access_token_lifetime": "600"},
         {"name": ["Web", "Shop"], "max_concurrent_sessions": [0, 1], "access_token_lifetime": [1800, 600]},

@@ -214,11 +214,36 @@ class WithRealm:
     ]
 
 
+class WithoutRealm:
+    """The routes of a server that has no Realm door."""
+
+    app_name = "anonusers"
+    urlpatterns = [
+        path(
+            "",
+            include(
+                (
+                    [
+                        path("", include("anonusers.protocols.authgear.urls")),
+                        path("", include("anonusers.protocols.rest.urls")),
+                        path("", include("anonusers.pages.urls")),
+                    ],
+                    "anonusers",
+                )
+            ),
+        ),
+        path("portal/", include("portal.urls")),
+    ]
+
+
 @pytest.mark.parametrize("exact", [True, False])
-def test_realm_web_appears_with_its_door(
+def test_realm_web_appears_with_its_door_for_the_application_of_the_app(
     exact: bool, portal: Client, project: Project, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    application = make_application(project, framework="realm-web")
+    Project.objects.filter(pk=project.pk).update(realm_app_id="guestbook-abcde")
+    project.refresh_from_db()
+    application = make_application(project, "guestbook-abcde", framework="realm-web")
+    settings.ROOT_URLCONF = WithoutRealm
     assert "realm-web" not in portal.get(at(application)).content.decode().split("<main")[1]
     if exact:  # a door with only the routes of an app
         route = path("api/client/v2.0/app/<str:app_id>/location", _location)
@@ -226,6 +251,23 @@ def test_realm_web_appears_with_its_door(
     settings.ROOT_URLCONF = WithRealm
     assert keys(application) == ["realm", "web", "fetch", "http"]
     page = portal.get(at(application)).content.decode()
-    assert "new Realm.App({ id: &quot;guestbook&quot;, baseUrl: &quot;http://localhost:8000&quot; });" in page
-    assert keys(make_application(project, "vue", framework="vue")) == ["web", "fetch", "realm", "http"]
-    assert "realm" not in keys(make_application(project, "native", type="native"))
+    assert "new Realm.App({ id: &quot;guestbook-abcde&quot;, baseUrl: &quot;http://localhost:8000&quot; });" in page
+    assert "linkCredentials" not in page
+    for other in (make_application(project, "vue", framework="vue"), make_application(project, "app", type="native")):
+        assert "realm" not in keys(other)
+    Project.objects.filter(pk=project.pk).update(realm_app_id="")
+    application.refresh_from_db()
+    assert "realm" not in keys(application)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_guests_of_realm_keep_their_account_by_address_with_or_without_a_mail(
+    at_once: bool, project: Project, settings: Any
+) -> None:
+    settings.ROOT_URLCONF = WithRealm
+    changes = {"realm_app_id": "web", "realm_local_userpass": True, "realm_auto_confirm": at_once}
+    Project.objects.filter(pk=project.pk).update(**changes)
+    application = make_application(Project.objects.get(pk=project.pk), "web", framework="realm-web")
+    code = guides_for(application, endpoint="http://localhost:8000")[0].snippets[-1].code
+    assert "linkCredentials" in code
+    assert ("confirmUser" in code) is not at_once
