@@ -131,8 +131,8 @@ def read_document(document: Any, where: str = "import") -> RealmDirectory:
         if not isinstance(old, list):
             raise InvalidRealmFiles(f"{where}: auth_providers: This must be a list.")
         providers += [(table, f"{where}: auth_providers[{index}]", "") for index, table in enumerate(old)]
-    auth = _table(root.pop("auth", None) or {}, f"{where}: auth")
-    named = _table(auth.get("providers") or {}, f"{where}: auth.providers")
+    auth = _table(root.pop("auth", {}), f"{where}: auth")
+    named = _table(auth.get("providers", {}), f"{where}: auth.providers")
     providers += [(table, f"{where}: auth.providers.{name}", name) for name, table in named.items()]
     custom = auth.get("custom_user_data")
     if custom is not None:

@@ -54,7 +54,7 @@ class Imports:
 
 @dataclass
 class _Seen:
-    """What the file has had, and on which line."""
+    """What the file has had, and of whom."""
 
     ids: dict[str, int] = field(default_factory=dict)
     identities: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -126,7 +126,7 @@ def _import(
         regular=sum(one.login_id is not None for one in wanted),
         disabled=sum(one.row.disabled for one in wanted),
         known=known,
-        problems=tuple(sorted(problems, key=lambda problem: problem.line)),
+        problems=tuple(sorted(problems, key=lambda problem: problem.number)),
     )
 
 
@@ -137,7 +137,7 @@ def _wanted(project: Project, rows: list[UserRow], seen: _Seen, problems: list[P
     named = [identity.id for row in rows for identity in row.identities]
     identities = RealmIdentity.objects.filter(project=project, identity_id__in=named)
     taken = set(identities.values_list("provider_type", "identity_id"))
-    login_ids = {row.line: _login_id(row.email) for row in rows if row.email}
+    login_ids = {row.number: _login_id(row.email) for row in rows if row.email}
     keys = [login_id.key for login_id in login_ids.values() if login_id]
     taken_keys = set(LoginID.objects.filter(project=project, key__in=keys).values_list("key", flat=True))
     taken_keys |= set(EmailRegistration.objects.filter(project=project, key__in=keys).values_list("key", flat=True))
@@ -145,27 +145,27 @@ def _wanted(project: Project, rows: list[UserRow], seen: _Seen, problems: list[P
     again = 0
     for row in rows:
         own = [(identity.provider_type, identity.id) for identity in row.identities]
-        login_id = login_ids.get(row.line)
+        login_id = login_ids.get(row.number)
         reason = ""
         if before := seen.ids.get(row.object_id):
-            reason = f"_id: It stands on line {before} already."
+            reason = f"_id: It is that of user {before} already."
         elif row.object_id in known:
             again += 1
-            seen.ids[row.object_id] = row.line
+            seen.ids[row.object_id] = row.number
             continue
         elif before := next((seen.identities[one] for one in own if one in seen.identities), 0):
-            reason = f"identities: One of them stands on line {before} already."
+            reason = f"identities: One of them is that of user {before} already."
         elif taken & set(own):
             reason = "identities: One of them is somebody else's here."
         elif row.email:
             reason = _no_login_id(project, login_id, seen, taken_keys)
         if reason:
-            problems.append(Problem(row.line, reason))
+            problems.append(Problem(row.number, row.line, reason))
             continue
-        seen.ids[row.object_id] = row.line
-        seen.identities |= dict.fromkeys(own, row.line)
+        seen.ids[row.object_id] = row.number
+        seen.identities |= dict.fromkeys(own, row.number)
         if login_id:
-            seen.keys[login_id.key] = row.line
+            seen.keys[login_id.key] = row.number
         wanted.append(_Wanted(row, login_id))
     return wanted, again
 
@@ -177,7 +177,7 @@ def _no_login_id(project: Project, login_id: LoginIDValue | None, seen: _Seen, t
     if login_id is None:
         return "email: This is no address that we can send to."
     if before := seen.keys.get(login_id.key):
-        return f"email: It stands on line {before} already."
+        return f"email: It is that of user {before} already."
     if login_id.key in taken or get_adapter().find_user(project, login_id) is not None:
         return "email: Somebody has this address here."
     return ""
@@ -195,7 +195,8 @@ def _insert_alone(project: Project, one: _Wanted, now: datetime, problems: list[
         with transaction.atomic():
             _insert(project, [one], now, verified=verified)
     except IntegrityError:
-        problems.append(Problem(one.row.line, "Somebody took its id, its identity or its address at this moment."))
+        reason = "Somebody took its id, its identity or its address at this moment."
+        problems.append(Problem(one.row.number, one.row.line, reason))
         return False
     return True
 

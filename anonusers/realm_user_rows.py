@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -18,6 +18,8 @@ CHUNK = 64 * 1024
 IDENTITIES_MAX = 20
 BEGAN = datetime(2012, 1, 1, tzinfo=UTC)
 """No user of MongoDB's is older."""
+BROKEN = object()
+"""A line that is not JSON."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,10 @@ class IdentityRow:
 
 @dataclass(frozen=True)
 class UserRow:
-    """A user of the file. `identities` has the anonymous one first; `email` is empty for a guest."""
+    """A user of the file, the how manieth and on which line. `identities` has the anonymous one first; `email` is
+    empty for a guest."""
 
+    number: int
     line: int
     object_id: str
     identities: tuple[IdentityRow, ...]
@@ -45,8 +49,9 @@ class UserRow:
 
 @dataclass(frozen=True)
 class Problem:
-    """A row that cannot be taken."""
+    """A user who cannot be taken, the how manieth and on which line."""
 
+    number: int
     line: int
     reason: str
 
@@ -55,8 +60,8 @@ def read_users(path: Path, *, now: datetime) -> Iterator[UserRow | Problem]:
     """Every user of the file, or what is wrong with them. Raises: InvalidRealmFiles where the file itself is broken."""
     try:
         with path.open(encoding="utf-8-sig") as file:
-            for line, value in _values(file, str(path)):
-                yield value if isinstance(value, Problem) else _user(line, value, now)
+            for number, (line, value) in enumerate(_values(file, str(path)), 1):
+                yield _user(number, line, value, now)
     except UnicodeDecodeError as error:
         raise InvalidRealmFiles(f"{path}: The file is not UTF-8.") from error
     except OSError as error:
@@ -85,7 +90,7 @@ def _lines(file: TextIO, first: str, line: int, where: str) -> Iterator[tuple[in
                 if is_first:
                     reason = "The file is neither a JSON list of users nor one user on each line"
                     raise InvalidRealmFiles(f"{where}: line {line}: {reason}.") from None
-                yield line, Problem(line, "This is not JSON.")
+                yield line, BROKEN
             is_first = False
         line, text = line + 1, file.readline(USER_MAX + 1)
 
@@ -126,15 +131,17 @@ def _decoded(decoder: json.JSONDecoder, buffer: str, file: TextIO, where: str) -
             return value, buffer[end:], buffer.count("\n", 0, end)
 
 
-def _user(line: int, value: Any, now: datetime) -> UserRow | Problem:
+def _user(number: int, line: int, value: Any, now: datetime) -> UserRow | Problem:
     try:
+        if value is BROKEN:
+            raise InvalidRealmFiles("This is not JSON.")
         check(value, "user")
-        return _read(line, value, now)
+        return _read(number, line, value, now)
     except InvalidRealmFiles as error:
-        return Problem(line, error.message)
+        return Problem(number, line, error.message)
 
 
-def _read(line: int, value: Any, now: datetime) -> UserRow:
+def _read(number: int, line: int, value: Any, now: datetime) -> UserRow:
     user = _table(value, "user")
     object_id = plain(user.get("_id"))
     if not isinstance(object_id, str) or not re.fullmatch(r"[0-9a-f]{24}", object_id, re.ASCII):
@@ -152,9 +159,10 @@ def _read(line: int, value: Any, now: datetime) -> UserRow:
         raise InvalidRealmFiles("identities: One of them stands there twice.")
     own = next((one.email for one in identities if one.provider_type == LOCAL_USERPASS and one.email), "")
     email = own or next((one.email for one in identities if one.email), "") or _email(user.get("data"))
-    row = UserRow(line, object_id, tuple(identities), email, disabled, _moment(user.get("creation_date"), now))
+    created_at = _moment(user.get("creation_date"), now)
+    row = UserRow(number, line, object_id, tuple(identities), email, disabled, created_at)
     if row.is_guest:
-        return UserRow(line, object_id, row.identities, "", disabled, row.created_at)
+        return replace(row, email="")
     if not email:
         kinds = ", ".join(sorted({one.provider_type for one in identities}))
         raise InvalidRealmFiles(f"There is no e-mail address, and nobody logs in here by {kinds}.")

@@ -141,7 +141,7 @@ class Command(BaseCommand):
             dry_run=options["dry_run"],
         ):
             for problem in batch.problems[: max(0, SHOWN - len(total.problems))]:
-                self.stderr.write(f"line {problem.line}: {problem.reason}")
+                self.stderr.write(f"user {problem.number}, line {problem.line}: {problem.reason}")
             total += batch
         if (more := len(total.problems) - SHOWN) > 0:
             self.stderr.write(f"… and {more:,} more.")
