@@ -62,9 +62,10 @@ def provider_id(app: RealmApp, provider_type: str) -> str:
     return str(known) if known else derived_id(app.object_id, provider_type)
 
 
-def is_provider_disabled(app: RealmApp, provider_type: str) -> bool:
+def is_provider_disabled(project: Project, provider_type: str) -> bool:
     """Whether an imported app had it off; of those that are no setting of the project."""
-    providers = app.rest.get("providers")
+    app = getattr(project, "realm_app", None)
+    providers = app.rest.get("providers") if app is not None else None
     told = providers.get(provider_type) if isinstance(providers, dict) else None
     return isinstance(told, dict) and told.get("disabled") is True
 

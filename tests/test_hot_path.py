@@ -21,10 +21,13 @@ from django.utils import timezone
 from anonusers import keys, tokens
 from anonusers.authentication import BearerAuthentication
 from anonusers.keys import key_ring
-from anonusers.models import ActiveDay, Application, EndUser, Session
+from anonusers.models import ActiveDay, Application, EndUser, Project, Session
+from anonusers.promotion import promote
+from anonusers.realm_users import realm_app_of
 from tests.anonusers.signing import b64, ec_key, rsa_key
 from tests.conftest import APP_ORIGIN, HOST, ORIGIN
 from tests.devices import Device, dpop_proof, guest_with_key, request_of
+from tests.people import proof_of
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 POSTGRESQL = connection.vendor == "postgresql"
@@ -41,6 +44,8 @@ def client(request) -> Client:
 @pytest.fixture
 def spend(application: Application, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Run a request and return (response, statements, transaction statements); fails if a key is parsed."""
+    Project.objects.update(realm_app_id="web")
+    realm_app_of(application.project)
     application.project.refresh_from_db()
     key_ring(application.project)
 
@@ -76,7 +81,10 @@ SIGNUPS = {
     "native, cookie": ("/api/v1/signup/", {"client_id": "web", "kind": "cookie"}),
     "authgear, refresh_token": ("/api/anonymous_user/signup", {"session_type": "refresh_token", "client_id": "web"}),
     "authgear, cookie": ("/api/anonymous_user/signup", {"session_type": "cookie"}),
+    "realm": ("/api/client/v2.0/app/web/auth/providers/anon-user/login", {"options": {"device": {"platform": "node"}}}),
 }
+BESIDE = {"realm": 2}
+"""Rows of a new guest that only one wire needs: the ids by which it knows them."""
 
 
 @pytest.mark.parametrize("name", SIGNUPS)
@@ -85,7 +93,7 @@ def test_sign_up_takes_three_statements_in_one_transaction_and_five_where_rows_c
     response, statements, control = spend(lambda: post(client, path, body))
     assert response.status_code in (200, 201)
     # project (and application); the host's user, saved by its own model; end user, identity and session
-    rest = ["WITH"] if POSTGRESQL else ["INSERT"] * 3
+    rest = ["WITH"] if POSTGRESQL else ["INSERT"] * (3 + BESIDE.get(name, 0))
     assert [sql.split()[0] for sql in statements] == ["SELECT", "INSERT", *rest], statements
     assert [sql.split()[0] for sql in control if not sql.upper().startswith("SET")] in (["BEGIN", "COMMIT"], [])
 
@@ -325,3 +333,66 @@ def test_userinfo_with_a_bound_token_takes_one_statement_more(spend, client, app
     response, statements, _control = spend(lambda: client.get(path, headers=headers))
     assert response.status_code == 200, response.content
     assert words(statements) == [("SELECT", "session"), ("INSERT", "onetimetoken")]
+
+
+# --- the Realm door -------------------------------------------------------------------------------
+
+REALM = "/api/client/v2.0"
+
+
+def realm(client: Client, method: str, path: str, token: str = "", body: str = "") -> Any:
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    return client.generic(method, REALM + path, body, "application/json", headers=headers)
+
+
+def realm_guest(client: Client) -> dict[str, Any]:
+    answer: dict[str, Any] = post(client, *SIGNUPS["realm"]).json()
+    return answer
+
+
+def test_a_location_takes_one_statement(spend, client):
+    response, statements, control = spend(lambda: realm(client, "GET", "/app/web/location"))
+    assert response.status_code == 200
+    assert (words(statements), control) == ([("SELECT", "application")], [])
+
+
+@pytest.mark.parametrize("path", ["/auth/session", "/app/web/auth/session"])
+def test_a_refresh_of_the_realm_door_takes_one_statement_and_one_more_where_the_app_is_named(spend, client, path):
+    token = realm_guest(client)["refresh_token"]
+    response, statements, control = spend(lambda: realm(client, "POST", path, token))
+    assert response.status_code == 201
+    named = [("SELECT", "application")] if "web" in path else []
+    assert (words(statements), control) == ([*named, ("SELECT", "session")], [])
+    Session.objects.update(last_used_at=timezone.now() - timedelta(seconds=61))
+    _, statements, _ = spend(lambda: realm(client, "POST", path, token))
+    assert words(statements) == [*named, ("SELECT", "session"), ("UPDATE", "session")]
+
+
+def test_a_profile_takes_two_statements_and_one_more_for_who_is_regular(spend, client):
+    guest = realm_guest(client)
+    response, statements, control = spend(lambda: realm(client, "GET", "/auth/profile", guest["access_token"]))
+    assert response.status_code == 200
+    assert (words(statements), control) == ([("SELECT", "session"), ("SELECT", "realmidentity")], [])
+    promote(
+        end_user=EndUser.objects.get(),
+        project=Project.objects.get(),
+        proof=proof_of(),
+        keep_session=Session.objects.get(),
+    )
+    response, statements, _ = spend(lambda: realm(client, "GET", "/auth/profile", guest["access_token"]))
+    assert response.status_code == 200
+    assert words(statements) == [("SELECT", "session"), ("SELECT", "realmidentity"), ("SELECT", "loginid")]
+
+
+def test_a_function_that_is_not_there_takes_one_statement(spend, client):
+    token = realm_guest(client)["access_token"]
+    response, statements, _ = spend(lambda: realm(client, "POST", "/app/web/functions/call", token, '{"name": "x"}'))
+    assert response.status_code == 404
+    assert words(statements) == [("SELECT", "session")]
+
+
+def test_a_log_out_takes_two_statements(spend, client):
+    token = realm_guest(client)["refresh_token"]
+    response, statements, _ = spend(lambda: realm(client, "DELETE", "/auth/session", token))
+    assert response.status_code == 204
+    assert words(statements) == [("SELECT", "session"), ("UPDATE", "session")]

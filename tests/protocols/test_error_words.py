@@ -7,9 +7,10 @@ import pytest
 from anonusers.errors import all_errors
 from anonusers.protocols import errors as _protocol_errors  # noqa: F401  (their classes count, too)
 from anonusers.protocols.authgear.wire import API_WORDS, OAUTH_WORDS, STATUS
+from anonusers.protocols.realm.wire import WORDS as REALM_WORDS
 from anonusers.protocols.rest.problems import HIDDEN, PROBLEMS
 
-TABLES = {"rest": PROBLEMS, "authgear API": API_WORDS, "authgear OAuth": OAUTH_WORDS}
+TABLES = {"rest": PROBLEMS, "authgear API": API_WORDS, "authgear OAuth": OAUTH_WORDS, "realm": REALM_WORDS}
 ERRORS = all_errors()
 CODES = {error.code for error in ERRORS}
 

@@ -10,12 +10,12 @@ from anonusers.protocols.base import answer
 from anonusers.protocols.errors import BadRequest
 from anonusers.protocols.realm import wire
 from anonusers.protocols.realm.base import LoginView, RealmView, no_content
-from anonusers.realm_users import API_KEY, is_provider_disabled, realm_app_of
+from anonusers.realm_users import API_KEY, is_provider_disabled
 
 
 def demand_api_keys(project: Project) -> None:
     """Raises: ProviderDisabled, where an imported app had them off."""
-    if is_provider_disabled(realm_app_of(project), API_KEY):
+    if is_provider_disabled(project, API_KEY):
         raise ProviderDisabled
 
 

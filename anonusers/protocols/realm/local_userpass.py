@@ -18,6 +18,12 @@ from anonusers.registrations import Link
 
 
 class UserpassView(RealmView):
+    def project_of(self, app_id: str) -> Project:
+        """Raises: UnknownApplication, UntrustedOrigin, ProviderDisabled."""
+        project = self.app(app_id).project
+        registrations.demand_enabled(project)
+        return project
+
     @property
     def ip(self) -> str:
         return credentials.address_of(self.http_request)
@@ -34,7 +40,7 @@ class UserpassView(RealmView):
 
 class RegisterView(UserpassView):
     def post(self, request: Request, app_id: str) -> HttpResponse:
-        project = self.app(app_id).project
+        project = self.project_of(app_id)
         email, password = wire.parse_strings(self.body(), "email", "password")
         registrations.register(
             project=project, email=email, password=password, link=self.confirmation_link(project), ip=self.ip
@@ -44,7 +50,7 @@ class RegisterView(UserpassView):
 
 class ConfirmView(UserpassView):
     def post(self, request: Request, app_id: str) -> HttpResponse:
-        project = self.app(app_id).project
+        project = self.project_of(app_id)
         registrations.confirm(project=project, secret=wire.parse_token(self.body()))
         return answer({})
 
@@ -52,7 +58,7 @@ class ConfirmView(UserpassView):
 class SendConfirmationView(UserpassView):
     def post(self, request: Request, app_id: str) -> HttpResponse:
         """The same for an address that nobody registered."""
-        project = self.app(app_id).project
+        project = self.project_of(app_id)
         (email,) = wire.parse_strings(self.body(), "email")
         registrations.send_confirmation(project=project, email=email, link=self.confirmation_link(project), ip=self.ip)
         return answer({}, status=202)
@@ -61,7 +67,7 @@ class SendConfirmationView(UserpassView):
 class CallConfirmationView(UserpassView):
     def post(self, request: Request, app_id: str) -> HttpResponse:
         """There is no function of the app's that could confirm anybody."""
-        project = self.app(app_id).project
+        project = self.project_of(app_id)
         (email,) = wire.parse_strings(self.body(), "email")
         registrations.demand_unconfirmed(project=project, email=email, ip=self.ip)
         raise BadRequest(wire.confirms_by_itself(email) if project.realm_auto_confirm else wire.BY_MAIL_ONLY)
@@ -69,7 +75,7 @@ class CallConfirmationView(UserpassView):
 
 class ResetView(UserpassView):
     def post(self, request: Request, app_id: str) -> HttpResponse:
-        project = self.app(app_id).project
+        project = self.project_of(app_id)
         body = self.body()
         secret = wire.parse_token(body)
         (password,) = wire.parse_strings(body, "password")
@@ -80,7 +86,7 @@ class ResetView(UserpassView):
 class SendResetView(UserpassView):
     def post(self, request: Request, app_id: str) -> HttpResponse:
         """The same for an address that nobody has."""
-        project = self.app(app_id).project
+        project = self.project_of(app_id)
         (email,) = wire.parse_strings(self.body(), "email")
         registrations.send_reset(
             project=project,
@@ -95,7 +101,7 @@ class SendResetView(UserpassView):
 class CallResetView(UserpassView):
     def post(self, request: Request, app_id: str) -> HttpResponse:
         """There is no function of the app's that could set a password."""
-        registrations.demand_enabled(self.app(app_id).project)
+        self.project_of(app_id)
         raise BadRequest(wire.BY_MAIL_ONLY)
 
 
