@@ -1,5 +1,6 @@
 """Providers, as the Admin API shows and changes them one by one: each change is an import of that provider."""
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,7 +8,8 @@ from anonusers.models import Project
 from anonusers.realm_files import directory_of, fold, read_document
 from anonusers.realm_kept import MERGE, REPLACE_BY_NAME
 from anonusers.realm_providers import SUPPORTED, UNSUPPORTED
-from anonusers.realm_reading import REALM
+from anonusers.realm_reading import REALM, RealmDirectory
+from anonusers.realm_users import realm_app_of
 from portal.models import Draft
 from portal.realm_admin.wire import Refusal, bad_request, not_found
 from portal.realm_import import change_provider
@@ -19,8 +21,17 @@ SHOWN = ("config", "secret_config", "metadata_fields", "domain_restrictions", "r
 
 def list_providers(project: Project) -> list[dict[str, Any]]:
     """All of them, as the draft will have them."""
+    return [_render(kind, provider) for kind, provider in _drafted(project).providers.items()]
+
+
+def _drafted(project: Project) -> RealmDirectory:
+    """The app as the draft will have it."""
     draft = Draft.objects.filter(project=project).first()
-    return [_render(kind, provider) for kind, provider in directory_of(overlay(project, draft)).providers.items()]
+    shown, app = overlay(project, draft), copy.copy(realm_app_of(project))
+    for column, value in (draft.beside.get("columns", {}) if draft else {}).items():
+        setattr(app, column, value)
+    shown.realm_app = app
+    return directory_of(shown)
 
 
 def _render(kind: str, provider: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,8 +76,7 @@ def delete_provider(project: Project, provider_id: str, *, actor: Any) -> None:
     known = find_provider(project, provider_id)
     if not known["disabled"]:
         raise bad_request("an authentication provider must be disabled before it is deleted")
-    draft = Draft.objects.filter(project=project).first()
-    document = fold(directory_of(overlay(project, draft)), version=REALM)
+    document = fold(_drafted(project), version=REALM)
     document["auth"]["providers"].pop(known["type"])
     if not document["auth"]["providers"]:
         raise bad_request("an app has at least one authentication provider; it may be disabled")
