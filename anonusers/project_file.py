@@ -266,8 +266,8 @@ def difference(project_file: ProjectFile, *, sessions_up_to: int | None = None) 
             reason = f"{_toml(domain.domain)} belongs to the project {_toml(domain.project.slug)}."
             raise InvalidProjectFile(f"{project_file.path}: project.domains: {reason}")
     if app_id := project_file.project["realm_app_id"]:
-        owner = Project.objects.filter(realm_app_id=app_id).exclude(pk=project.pk if project else None).first()
-        if owner is not None:
+        owner = Project.objects.filter(realm_app_id=app_id).first()
+        if owner is not None and owner != project:
             reason = f"{_toml(app_id)} belongs to the project {_toml(owner.slug)}."
             raise InvalidProjectFile(f"{project_file.path}: project.realm.app_id: {reason}")
 

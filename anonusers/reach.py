@@ -196,7 +196,8 @@ def _traces(project: Project, window: Window) -> dict[uuid.UUID, _Trace]:
     for pk, at, adopted in imported.values_list("pk", "imported_at", "adopted_at"):
         if trace := traces.get(pk):
             trace.used.append(at)
-            trace.over += [until] if until is not None and adopted is None else []
+            if until is not None and adopted is None:
+                trace.over.append(until)
     for pk, used in DeviceKey.objects.filter(**theirs).values_list("end_user_id", "last_used_at"):
         if trace := traces.get(pk):
             trace.used.append(used)

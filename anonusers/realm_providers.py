@@ -49,8 +49,8 @@ def read_provider(table: Any, where: str, key: str, warnings: list[str]) -> dict
     if not isinstance(kind, str) or not kind:
         raise InvalidRealmFiles(f"{where}: type: This key is required, and a string.")
     if kind not in (*SUPPORTED, *UNSUPPORTED):
-        known = ", ".join((*SUPPORTED, *UNSUPPORTED))
-        raise InvalidRealmFiles(f"{where}: type: The type {kind!r} is unknown. Use one of: {known}.")
+        types = ", ".join((*SUPPORTED, *UNSUPPORTED))
+        raise InvalidRealmFiles(f"{where}: type: The type {kind!r} is unknown. Use one of: {types}.")
     name = provider.pop("name", None)
     if name is not None and not isinstance(name, str):
         raise InvalidRealmFiles(f"{where}: name: This must be a string.")
@@ -96,7 +96,7 @@ def _check_userpass(config: Mapping[str, Any], where: str, warnings: list[str], 
         elif not isinstance(value, kind):
             words = "true or false" if kind is bool else "a string"
             raise InvalidRealmFiles(f"{where}: config.{key}: This must be {words}.")
-        elif key.endswith("Subject") and len(value) > SUBJECT_MAX:
+        elif key.endswith("Subject") and len(str(value)) > SUBJECT_MAX:
             raise InvalidRealmFiles(f"{where}: config.{key}: Use at most {SUBJECT_MAX} characters.")
     for key, instead in (("runConfirmationFunction", "emailConfirmationUrl"), ("runResetFunction", "resetPasswordUrl")):
         if config.get(key):

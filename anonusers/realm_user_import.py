@@ -252,12 +252,15 @@ def _date_back(made: list[tuple[_Wanted, EndUser]], guests: list[AnonymousIdenti
     """Since when they are there; both columns are filled by themselves when a row is made."""
     since = {end_user.pk: one.row.created_at for one, end_user in made if one.row.created_at is not None}
     dated = [end_user for _, end_user in made if end_user.pk in since]
-    for row in (*dated, *(identities := [one for one in guests if one.pk in since])):
-        row.created_at = since[row.pk]
+    identities = [one for one in guests if one.pk in since]
+    for end_user in dated:
+        end_user.created_at = since[end_user.pk]
+    for identity in identities:
+        identity.created_at = since[identity.pk]
     EndUser.objects.bulk_update(dated, ["created_at"])
     AnonymousIdentity.objects.bulk_update(identities, ["created_at"])
     model = get_user_model()
     if any(column.name == "date_joined" for column in model._meta.concrete_fields):
         for end_user in dated:
-            end_user.user.date_joined = since[end_user.pk]  # type: ignore[union-attr]
+            end_user.user.date_joined = since[end_user.pk]
         model._default_manager.bulk_update([end_user.user for end_user in dated], ["date_joined"])

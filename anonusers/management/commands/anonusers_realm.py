@@ -36,7 +36,8 @@ class Command(BaseCommand):
 
         directory = actions.add_parser("import", help="Configure a project by an app directory.")
         directory.add_argument("source", metavar="DIR|ZIP", help="the directory, or a ZIP file of it")
-        directory.add_argument("--strategy", choices=STRATEGIES, default="merge")
+        strategy = "merge: only add and update; replace: also take away; replace-by-name: the same, known ids stay"
+        directory.add_argument("--strategy", choices=STRATEGIES, default="merge", help=strategy)
         directory.add_argument(
             "--app-id", default="", metavar="ID", help="the client app id, instead of the directory's"
         )
