@@ -28,6 +28,8 @@ class ExchangeView(OAuthView):
         try:
             # Whatever the project at this host, it is that of the application in the end.
             subject = find_by_realm_access_token(form["subject_token"]).session
+            if not subject.project.realm_app_id:
+                raise InvalidToken  # its clients have been turned away since
             session, secret = exchange_session(
                 subject=subject,
                 application=application,

@@ -28,12 +28,17 @@ APP = "myapp-abcde"
 # SDK → the folder of its package, its checks, and for a browser its file and the global it makes.
 BUNDLES = {
     **{
-        f"realm-web {version}": (f"realm-web-{version}", "realm_web.js", "dist/bundle.iife.js", "Realm")
+        f"realm-web {version}": (
+            f"realm-web-{version}",
+            ("realm_web.js", "realm_web_email.js"),
+            "dist/bundle.iife.js",
+            "Realm",
+        )
         for version in ("2.0.1", "2.0.0", "1.7.1", "1.3.0")
     },
-    "stitch-server 4.9.0": ("mongodb-stitch-server-sdk", "stitch4.js", "", ""),
-    "stitch-browser 4.9.0": ("mongodb-stitch-browser-sdk", "stitch4.js", "dist/browser/stitch.js", "stitch"),
-    "stitch 3.18.0": ("mongodb-stitch", "stitch3.js", "dist/web/stitch.min.js", "stitch"),
+    "stitch-server 4.9.0": ("mongodb-stitch-server-sdk", ("stitch4.js",), "", ""),
+    "stitch-browser 4.9.0": ("mongodb-stitch-browser-sdk", ("stitch4.js",), "dist/browser/stitch.js", "stitch"),
+    "stitch 3.18.0": ("mongodb-stitch", ("stitch3.js",), "dist/web/stitch.min.js", "stitch"),
 }
 IN_NODE = [sdk for sdk in BUNDLES if sdk != "stitch-browser 4.9.0"]
 IN_BROWSERS = [sdk for sdk in BUNDLES if sdk != "stitch-server 4.9.0"]
@@ -157,7 +162,7 @@ class PageHandler(BaseHTTPRequestHandler):
             body, content_type = AUTHGEAR.read_bytes(), "text/javascript"
         elif name in BUNDLES:
             _, checks, _, variable = BUNDLES[name]
-            scripts = "".join(f'<script src="/{one}"></script>' for one in (f"{name}/bundle", "kit.js", checks))
+            scripts = "".join(f'<script src="/{one}"></script>' for one in (f"{name}/bundle", "kit.js", *checks))
             body = f'<!doctype html><meta charset="utf-8">{scripts}<script>kit.sdk = {variable};</script>'.encode()
             content_type = "text/html"
         elif name.endswith("/bundle"):

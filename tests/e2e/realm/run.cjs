@@ -21,7 +21,7 @@ kit.sdk = require(config.package);
 const folders = fs.mkdtempSync(path.join(os.tmpdir(), "anonusers-sdk-"));
 process.on("exit", () => fs.rmSync(folders, { recursive: true, force: true }));
 kit.newFolder = () => fs.mkdtempSync(path.join(folders, "device-"));
-load(config.checks);
+config.checks.forEach(load);
 
 kit.run(config).then(
   (report) => {

@@ -1,7 +1,6 @@
 """RFC 8693: who came by MongoDB's SDK goes on with Authgear's, as the same person; and what must not become of that."""
 
 import json
-import threading
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -9,7 +8,6 @@ from urllib.parse import urlencode
 import jwt
 import pytest
 import time_machine
-from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 
@@ -17,6 +15,19 @@ from anonusers import events
 from anonusers.models import Application, EndUser, Project, Session
 from tests.conftest import make_application, make_project
 from tests.protocols.authgear.conftest import HOST_A
+from tests.protocols.authgear.exchanging import (
+    ACCESS_TYPE,
+    GRANT,
+    JWT_TYPE,
+    NOT_VALID,
+    PROFILE,
+    REFRESH_TYPE,
+    SESSION,
+    exchange,
+    exchanged,
+    give_realm_app,
+    realm_guest,
+)
 from tests.protocols.authgear.proofs import KEY, REFUSED, proof
 from tests.protocols.authgear.steps import (
     CLAIM,
@@ -27,7 +38,6 @@ from tests.protocols.authgear.steps import (
     Ending,
     assert_never_cached,
     assert_oauth_error,
-    be_promoted,
     bearer,
     claims_of,
     configure,
@@ -43,48 +53,12 @@ from tests.protocols.authgear.test_dpop import thumbprint
 
 pytestmark = [pytest.mark.django_db, pytest.mark.spec("RFC 8693", "2")]
 
-GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
-JWT_TYPE = "urn:ietf:params:oauth:token-type:jwt"
-ACCESS_TYPE = "urn:ietf:params:oauth:token-type:access_token"
-REFRESH_TYPE = "urn:ietf:params:oauth:token-type:refresh_token"
-APP = "shop-abcde"
-LOGIN = f"/api/client/v2.0/app/{APP}/auth/providers/anon-user/login"
-PROFILE, SESSION = "/api/client/v2.0/auth/profile", "/api/client/v2.0/auth/session"
-NOT_VALID = (400, "invalid_request", "the subject token is not valid")
-
-
-def give_realm_app(project: Project, app_id: str = APP) -> None:
-    configure(project, realm_app_id=app_id)
-    make_application(project, app_id, redirect_uris=[])
-
 
 @pytest.fixture
 def shop(application: Application) -> Application:
     """The application `web`, whose project is a Realm app, too."""
     give_realm_app(application.project)
     return application
-
-
-def realm_guest(client: Client, path: str = LOGIN) -> dict[str, str]:
-    response = post_json(client, path, {})
-    assert response.status_code == 200, response.content
-    return response.json()
-
-
-def exchange(client: Client, token: str, extra: dict[str, str] | None = None, **changes: Any) -> HttpResponse:
-    fields = {
-        "grant_type": GRANT,
-        "client_id": "web",
-        "subject_token": token,
-        "subject_token_type": JWT_TYPE,
-    } | changes
-    return post_form(client, TOKEN, {name: value for name, value in fields.items() if value is not None}, **extra or {})
-
-
-def exchanged(client: Client, subject_token: str, **changes: Any) -> dict[str, Any]:
-    response = exchange(client, subject_token, **changes)
-    assert response.status_code == 200, response.content
-    return response.json()
 
 
 @pytest.fixture
@@ -369,77 +343,10 @@ def test_nobody_needs_many_of_them(guest: dict[str, str], browser: Client, setti
         assert_oauth_error(exchange(browser, other["access_token"]), 429, "x_rate_limited")
 
 
-def test_what_promotion_has_ended_vouches_for_nobody(guest: dict[str, str], subject: Session, browser: Client) -> None:
-    """Somebody else may have had the guest's token: they must not come along with the regular user."""
-    stolen = exchanged(browser, guest["access_token"])
-    be_promoted(subject.end_user)
+def test_a_realm_app_that_was_closed(guest: dict[str, str], subject: Session, browser: Client) -> None:
+    configure(subject.project, realm_app_id="")
     with nothing_changes():
         assert_oauth_error(exchange(browser, guest["access_token"]), *NOT_VALID)
-        assert browser.get("/oauth2/userinfo", **bearer(stolen["access_token"])).status_code == 401
-
-
-def test_nor_what_it_ends_this_very_moment(
-    guest: dict[str, str], subject: Session, browser: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Promotion between our look at the session and our lock of its user."""
-    from anonusers import token_exchange
-
-    look = token_exchange.lock_end_user
-
-    def late(pk: Any) -> Any:
-        Session.objects.filter(pk=subject.pk).update(ended_at=timezone.now())
-        return look(pk)
-
-    monkeypatch.setattr(token_exchange, "lock_end_user", late)
-    assert_oauth_error(exchange(browser, guest["access_token"]), *NOT_VALID)
-    assert Session.objects.count() == 1
-
-
-def test_nor_a_user_who_is_disabled_or_gone_by_then(
-    guest: dict[str, str], subject: Session, browser: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from anonusers import token_exchange
-
-    look = token_exchange.lock_end_user
-
-    def disabled(pk: Any) -> Any:
-        EndUser.objects.filter(pk=pk).update(disabled_at=timezone.now())
-        return look(pk)
-
-    monkeypatch.setattr(token_exchange, "lock_end_user", disabled)
-    words = (400, "invalid_request", "the user of the subject token is disabled")
-    assert_oauth_error(exchange(browser, guest["access_token"]), *words)
-    EndUser.objects.update(disabled_at=None)
-    monkeypatch.setattr(token_exchange, "lock_end_user", lambda pk: None)
-    assert_oauth_error(exchange(browser, guest["access_token"]), *NOT_VALID)
-    assert Session.objects.count() == 1
-
-
-@pytest.mark.postgres
-@pytest.mark.django_db(transaction=True)
-def test_exchange_and_promotion_at_once(guest: dict[str, str], subject: Session, visit: Any) -> None:
-    """Whoever is first: after a promotion no session of before is open."""
-    from django.db import connection
-
-    def promote() -> None:
-        try:
-            be_promoted(subject.end_user)
-        finally:
-            connection.close()
-
-    def ask() -> None:
-        try:
-            exchange(visit(), guest["access_token"])
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=ask) for _ in range(3)]
-    threads.insert(1, threading.Thread(target=promote))
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not Session.objects.filter(ended_at=None).exists()
 
 
 def test_pages_of_the_project_may_ask(guest: dict[str, str], browser: Client) -> None:
