@@ -245,6 +245,7 @@ class Teller:
                 verb if type == "draft.changed" else _("{actor} changed {settings} of {target} from {from} to {to}")
             ), set()
         said = {"role"} if type in ("member.added", "member.invited") else set()
+        said |= {"name"} if type.startswith("user.api_key.") else set()
         return SENTENCES.get(type), said | ({"reason"} if type.endswith("_reused") else set())
 
     def _parts(self, event: AuditEvent, changes: Mapping[str, Any], differences: list[Difference]) -> dict[str, Part]:
@@ -259,7 +260,7 @@ class Teller:
             parts |= {"from": Part(_line(differences[0].old)), "to": Part(_line(differences[0].new))}
         if event.type == "member.role_changed" and differences:
             parts |= {"old": parts["from"], "new": parts["to"]}
-        for name in ("role", "rolled_back_to", "anonymous_user"):
+        for name in ("role", "rolled_back_to", "anonymous_user", "name"):
             if isinstance(value := changes.get(name), str):
                 parts[name] = Part(str(ROLES.get(value, value)) if name == "role" else value)
         return parts

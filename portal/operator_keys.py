@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from hmac import compare_digest
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.db.models import Q
@@ -38,7 +39,7 @@ def create_key(*, user: Any, name: str) -> NewKey:
     Raises: ValidationError, where there are too many.
     """
     with transaction.atomic():
-        type(user)._default_manager.select_for_update().get(pk=user.pk)
+        get_user_model()._default_manager.select_for_update().get(pk=user.pk)
         if OperatorKey.objects.filter(user=user, revoked_at=None).count() >= MOST:
             raise ValidationError(_("You have %d keys already. Revoke one first.") % MOST, code="full")
         private_key = str(uuid.UUID(bytes=secrets.token_bytes(16)))  # the tools expect parts between hyphens

@@ -20,7 +20,7 @@ from portal.urls import urlpatterns
 from tests.conftest import HOST, make_application, make_project
 from tests.people import new_guest
 
-OUTSIDE = {"home", "login", "logout", "join", "project-new"}
+OUTSIDE = {"api-keys", "home", "login", "logout", "join", "project-new"}
 """Routes of no project. Their own tests say who may use them."""
 
 
@@ -138,6 +138,7 @@ POSTS: dict[str, list[Sent]] = {
     "login-promotion": [_form("login-promotion", login_ids=["email", "username"], promotion_conflict="login")],
     "project-delete": [lambda world, admin: {"slug": world.project.slug}],
     "project-settings": [_form("project-settings", name="Taken over", domains="evil.example.com")],
+    "realm": [_form("realm", realm_app_id="guestbook-abcde")],
     "retention": [_form("retention", guest_inactive_days="1")],
     "review": [_fixed(action="on")],
     "session": [_form("session", session_lifetime="60")],

@@ -136,7 +136,7 @@ def test_events_are_told_in_plain_words(
 
 @pytest.mark.parametrize("type", sorted(SENTENCES))
 def test_every_sentence_finds_its_parts(type: str, project: Project) -> None:
-    changes: dict[str, Any] = {"role": "viewer", "rolled_back_to": "#1", "anonymous_user": str(SUB)}
+    changes: dict[str, Any] = {"role": "viewer", "rolled_back_to": "#1", "anonymous_user": str(SUB), "name": "Deploy"}
     if type.endswith("changed"):
         changes = {"role": ["viewer", "editor"]}
     category = "team" if type.startswith("member") else "settings"
