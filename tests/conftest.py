@@ -1,7 +1,9 @@
 """Fixtures for everybody, and the rule that in CI nothing is skipped."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import hypothesis
@@ -9,7 +11,7 @@ import pytest
 from django.db import connection, connections
 from django.test import Client
 
-from anonusers import keys, limits
+from anonusers import keys, limits, tokens
 from anonusers.keys import create_keys
 from anonusers.models import Application, Project
 
@@ -57,6 +59,28 @@ def _plain(settings: Any) -> None:
     limits.forget()
     # A rolled-back test gives its ids to the next one, which a real database does not.
     keys._rings.clear()
+
+
+@cache
+def _spare_key(algorithm: str, number: int) -> str:
+    return tokens.generate_key(algorithm)
+
+
+_parse_key = cache(tokens.parse_key)
+
+
+@pytest.fixture(autouse=True)
+def _ready_made_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test takes its keys from the same row of spares: to make and to read an RSA key costs more than all the rest
+    of a test. They are as real as any; what makes and reads them has tests of its own (test_tokens.py)."""
+    taken: Counter[str] = Counter()
+
+    def take(algorithm: str) -> str:
+        taken[algorithm] += 1
+        return _spare_key(algorithm, taken[algorithm])
+
+    monkeypatch.setattr("anonusers.keys.generate_key", take)
+    monkeypatch.setattr("anonusers.keys.parse_key", _parse_key)
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,15 @@
 """Fixtures of every host project."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import pytest
 from django.test import Client
 
-from anonusers import keys, limits
+from anonusers import keys, limits, tokens
 from anonusers.models import Project
 from tests.hosts.story import CHROME, HOST, Browser
 
@@ -28,6 +30,27 @@ def _afresh() -> None:
     limits.forget()
     # A rolled-back test gives its ids to the next one, which a real database does not.
     keys._rings.clear()
+
+
+@cache
+def _spare_key(algorithm: str, number: int) -> str:
+    return tokens.generate_key(algorithm)
+
+
+_parse_key = cache(tokens.parse_key)
+
+
+@pytest.fixture(autouse=True)
+def _ready_made_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To make and to read an RSA key costs more than all the rest of a test (as in tests/conftest.py)."""
+    taken: Counter[str] = Counter()
+
+    def take(algorithm: str) -> str:
+        taken[algorithm] += 1
+        return _spare_key(algorithm, taken[algorithm])
+
+    monkeypatch.setattr("anonusers.keys.generate_key", take)
+    monkeypatch.setattr("anonusers.keys.parse_key", _parse_key)
 
 
 @pytest.fixture

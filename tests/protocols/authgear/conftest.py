@@ -1,14 +1,11 @@
-"""The visitors of the Authgear door, and keys that are made once: an RSA key costs more than all the rest of a test."""
+"""The visitors of the Authgear door."""
 
-from collections import Counter
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import pytest
 from django.test import Client
 
-from anonusers import tokens
 from anonusers.models import Application, Project
 
 pytest.register_assert_rewrite("tests.protocols.authgear.steps")
@@ -18,25 +15,8 @@ from tests.conftest import HOST, make_application, make_project  # noqa: E402
 HOST_A, HOST_B = "a.localhost:8000", "b.localhost:8000"
 
 
-@cache
-def _spare_key(algorithm: str, number: int) -> str:
-    return tokens.generate_key(algorithm)
-
-
-_parse_key = cache(tokens.parse_key)
-
-
 @pytest.fixture(autouse=True)
-def _ready_made_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test takes its keys from the same row of spares."""
-    taken: Counter[str] = Counter()
-
-    def take(algorithm: str) -> str:
-        taken[algorithm] += 1
-        return _spare_key(algorithm, taken[algorithm])
-
-    monkeypatch.setattr("anonusers.keys.generate_key", take)
-    monkeypatch.setattr("anonusers.keys.parse_key", _parse_key)
+def _no_project_was_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("anonusers.protocols.authgear.discovery._projects_seen", {})
 
 
