@@ -104,8 +104,24 @@ def delete_application(*, application: Application, actor: Any = None, patience:
         if locked is not None:  # else somebody else was faster
             sessions += locked.sessions.count()  # of who signed up in this very second
             _record("application.deleted", locked, actor)
+            _let_go_of_realm_app(locked, actor)
             locked.delete()
     return Deletion(sessions, finished=True)
+
+
+def _let_go_of_realm_app(application: Application, actor: Any) -> None:
+    """Clients of Stitch and Realm come through this application, and find nothing without it."""
+    app_id = application.client_id
+    if Project.objects.filter(pk=application.project_id, realm_app_id=app_id).update(realm_app_id=""):
+        audit.record(
+            audit.Category.SETTINGS,
+            "project.changed",
+            project=application.project_id,
+            actor=actor,
+            target="project",
+            changes={"realm_app_id": [app_id, ""]},
+        )
+        application.project.realm_app_id = ""
 
 
 def _what_hangs_on(application: Application) -> list[tuple[QuerySet[Any], Callable[[type[Any], list[Any]], int]]]:

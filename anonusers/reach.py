@@ -194,7 +194,7 @@ def _traces(project: Project, window: Window) -> dict[uuid.UUID, _Trace]:
     until = project.realm_migration_ends_at
     imported = RealmUser.objects.filter(**theirs, imported_at__isnull=False)
     for pk, at, adopted in imported.values_list("pk", "imported_at", "adopted_at"):
-        if trace := traces.get(pk):
+        if at is not None and (trace := traces.get(pk)):
             trace.used.append(at)
             if until is not None and adopted is None:
                 trace.over.append(until)

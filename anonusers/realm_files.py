@@ -28,7 +28,6 @@ from anonusers.project_file import (
 from anonusers.realm_kept import (
     MERGE,
     REPLACE_BY_NAME,
-    STRATEGIES,
     Kept,
     changes_of_kept,
     check_ids,
@@ -36,28 +35,17 @@ from anonusers.realm_kept import (
     kept_of,
     rest_after,
 )
+from anonusers.realm_kept import STRATEGIES as STRATEGIES
 from anonusers.realm_providers import ANON_USER, LOCAL_USERPASS, SUPPORTED
-from anonusers.realm_reading import REALM, ROOTS, RealmDirectory, read_directory, read_document, read_zip
+from anonusers.realm_reading import REALM, ROOTS, RealmDirectory
+from anonusers.realm_reading import read_directory as read_directory  # for whoever imports and exports
+from anonusers.realm_reading import read_document as read_document
+from anonusers.realm_reading import read_zip as read_zip
 from anonusers.realm_users import provider_id, realm_app_of
-from anonusers.realm_writing import ROOT_NAMES, files_of, fold, write_folder, zip_of
-
-__all__ = [
-    "STRATEGIES",
-    "Imported",
-    "Plan",
-    "apply_import",
-    "directory_of",
-    "export_files",
-    "files_of",
-    "fold",
-    "keep_beside",
-    "plan_import",
-    "read_directory",
-    "read_document",
-    "read_zip",
-    "write_folder",
-    "zip_of",
-]
+from anonusers.realm_writing import ROOT_NAMES, files_of
+from anonusers.realm_writing import fold as fold
+from anonusers.realm_writing import write_folder as write_folder
+from anonusers.realm_writing import zip_of as zip_of
 
 TEN_YEARS, NINETY_DAYS = 3650 * 86_400, 90 * 86_400
 APPLICATION = {

@@ -13,6 +13,7 @@ from django.utils import timezone
 from anonusers import applications
 from anonusers.applications import Deletion, LiveSessions, count_live_sessions, create_application, delete_application
 from anonusers.models import Application, AuditEvent, DailyCount, EndUser, OneTimeToken, Project, Promotion, Session
+from anonusers.project_file import export_project, parse_project_file
 from tests.conftest import make_application, make_project, row_counts, state_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -178,3 +179,18 @@ def test_many_rows_cost_few_statements(
         sign_in(application, end_user=person)
     with django_assert_max_num_queries(26):  # 3 to find sessions, 4 to remove them; the rest is always the same
         assert delete_application(application=application) == Deletion(35, finished=True)
+
+
+def test_the_application_of_a_realm_app_takes_the_app_id_along(project: Project) -> None:
+    application = make_application(project, "shop-abcde")
+    Project.objects.update(realm_app_id="shop-abcde")
+    application.refresh_from_db()
+
+    delete_application(application=application)
+
+    project.refresh_from_db()
+    assert project.realm_app_id == ""
+    assert list(AuditEvent.objects.order_by("pk").values_list("type", "changes"))[1:] == [
+        ("project.changed", {"realm_app_id": ["shop-abcde", ""]})
+    ]
+    parse_project_file(export_project(project.slug).encode(), project.slug)

@@ -17,7 +17,6 @@ from anonusers.realm_files import (
     apply_import,
     directory_of,
     export_files,
-    files_of,
     fold,
     plan_import,
     read_directory,
@@ -27,6 +26,7 @@ from anonusers.realm_files import (
     zip_of,
 )
 from anonusers.realm_reading import RealmDirectory
+from anonusers.realm_writing import files_of
 from tests.anonusers.app_directories import (
     ANON,
     ANON_ID,

@@ -12,7 +12,6 @@ from anonusers import proposals
 from anonusers.errors import AnonUsersError
 from anonusers.models import Project
 from anonusers.realm_files import (
-    STRATEGIES,
     Plan,
     apply_import,
     export_files,
@@ -22,6 +21,7 @@ from anonusers.realm_files import (
     write_folder,
     zip_of,
 )
+from anonusers.realm_kept import STRATEGIES
 from anonusers.realm_user_import import Imports, import_users
 
 SHOWN = 100
