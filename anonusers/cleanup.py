@@ -266,5 +266,6 @@ POLICIES: dict[str, Policy] = {
     "keys": (leftovers.count_keys, leftovers.drop_keys),
     "windows": (leftovers.count_windows, leftovers.drop_windows),
     "days": (leftovers.count_days, leftovers.drop_days),
+    "registrations": (leftovers.count_registrations, leftovers.drop_registrations),
 }
 """What is cleaned: how a dry run counts it, and what a run does."""

@@ -10,12 +10,23 @@ from django.db.models.functions import Coalesce
 
 from anonusers.cleanup_run import Run, everybody, windows_of
 from anonusers.counting import day_of
-from anonusers.models import ActiveDay, AnonymousIdentity, DeviceKey, EndUser, OneTimeToken, RateWindow, Session
+from anonusers.models import (
+    ActiveDay,
+    AnonymousIdentity,
+    DeviceKey,
+    EmailRegistration,
+    EndUser,
+    OneTimeToken,
+    RateWindow,
+    Session,
+)
 from anonusers.reach import Window, live_sessions
 
 SECRETS_KEPT = timedelta(days=1)
 """A one-time secret that has expired is of use for a while: its second use is told from a guess."""
 ACTIVE_DAYS_KEPT = timedelta(days=400)
+REGISTRATIONS_KEPT = timedelta(days=30)
+"""An address that somebody typed in and nobody confirmed."""
 
 
 def _old_sessions(run: Run, window: Window) -> list[uuid.UUID]:
@@ -108,3 +119,17 @@ def drop_days(run: Run) -> None:
     while found := list(_old_days(run).order_by("day").values_list("pk", flat=True)[: run.batch]):
         run.counts["days"] += int(ActiveDay.objects.filter(pk__in=found)._raw_delete(_alias()))
         run.breathe()
+
+
+def _old_registrations(run: Run) -> QuerySet[EmailRegistration]:
+    since = run.now - REGISTRATIONS_KEPT
+    return EmailRegistration.objects.filter(project=run.project, confirmed_at=None, created_at__lt=since)
+
+
+def count_registrations(run: Run) -> None:
+    run.counts["registrations"] += _old_registrations(run).count()
+
+
+def drop_registrations(run: Run) -> None:
+    for window in windows_of(run, _old_registrations(run)):
+        run.counts["registrations"] += _drop(_old_registrations(run).filter(pk__range=window))

@@ -28,6 +28,7 @@ WORDS = {
     "secrets": "expired one-time secrets",
     "keys": "retired device keys",
     "windows": "rate limit windows that are over",
+    "registrations": "addresses that nobody confirmed",
 }
 
 

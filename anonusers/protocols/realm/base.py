@@ -35,10 +35,15 @@ class RealmView(ProtocolView):
     def render_error(self, error: AnonUsersError) -> HttpResponse:
         return wire.render_error(error, linking=self.linking)
 
+    def translate(self, exc: Exception) -> AnonUsersError:
+        # A fault of ours with a name is for the log, as any other.
+        ours = isinstance(exc, AnonUsersError) and wire.WORDS[exc.code][0] == 500
+        return super().translate(RuntimeError() if ours else exc)
+
     def allow_origin(self, response: Any) -> None:
         cors.allow_tokens(self.http_request, response, methods=wire.METHODS, headers=wire.HEADERS, expose=wire.EXPOSED)
 
-    def options(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+    def options(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponse:  # type: ignore[override]
         return no_content()
 
     # --- what the request is about ---

@@ -12,6 +12,7 @@ from anonusers.cleanup import clean_up
 from anonusers.models import (
     AnonymousIdentity,
     Application,
+    EmailRegistration,
     EndUser,
     Project,
     RealmApp,
@@ -576,6 +577,17 @@ def test_an_idle_guest_is_removed_and_a_linked_user_never(guest, app):
     assert Realm().keep(linked.password_login()).user_id == linked.user_id
 
 
+def test_an_address_that_nobody_confirmed_is_dropped_after_a_month(by_mail, realm):
+    realm.register()
+    EmailRegistration.objects.update(created_at=timezone.now() - timedelta(days=29))
+    clean_up(project=Project.objects.get(), confirmed=True)
+    assert EmailRegistration.objects.count() == 1
+    EmailRegistration.objects.update(created_at=timezone.now() - timedelta(days=31))
+    assert clean_up(project=Project.objects.get(), dry_run=True).counts["registrations"] == 1
+    assert clean_up(project=Project.objects.get(), confirmed=True).counts["registrations"] == 1
+    assert EmailRegistration.objects.count() == 0
+
+
 def test_a_guest_who_comes_back_in_time_is_kept_however_old(guest):
     then = timezone.now() - timedelta(days=3000)
     EndUser.objects.update(created_at=then)
@@ -583,6 +595,34 @@ def test_a_guest_who_comes_back_in_time_is_kept_however_old(guest):
     assert guest.refresh().status_code == 201
     clean_up(project=Project.objects.get(), confirmed=True)
     assert guest.profile().json()["user_id"] == guest.user_id
+
+
+# --- tokens of MongoDB's while accounts are moved here ---------------------------------------------
+
+
+def test_while_the_migration_lasts_a_token_of_mongodbs_is_503_and_never_401(guest):
+    domain_id = RealmApp.objects.get().domain_id
+    claims = {"sub": "6b0061f8e676470ab17fd3ab", "baas_domain_id": domain_id, "iat": 1490000000, "exp": 9999999999}
+    access, refresh = forged(claims | {"typ": "access"}), forged(claims | {"typ": "refresh"})
+    calls = [
+        ("GET", PROFILE, access),
+        ("POST", FUNCTION, access),
+        ("POST", SESSION, refresh),
+        ("DELETE", SESSION, refresh),
+    ]
+    calls += [("POST", f"{OF_APP}/auth/session", refresh), ("GET", f"{PREFIX}/auth/api_keys", refresh)]
+    before = row_counts()
+    for method, path, token in calls:
+        assert refused(guest.ask(method, path, bearer=token))[:2] == (401, "InvalidSession")
+    Project.objects.update(realm_migration_until=(timezone.now() + timedelta(days=1)).isoformat(timespec="seconds"))
+    for method, path, token in calls:
+        response = guest.ask(method, path, bearer=token)
+        assert refused(response)[:2] == (503, "MaintenanceInProgress")
+        assert int(response.headers["Retry-After"]) >= 1
+    assert guest.profile().status_code == 200
+    # What only looks like a token of ours is refused for good.
+    assert guest.ask("GET", PROFILE, bearer=forged(claims_of(guest.access_token))).status_code == 401
+    assert row_counts() == before
 
 
 # --- two apps on one host -------------------------------------------------------------------------

@@ -329,6 +329,14 @@ def test_the_unexpected_is_500_without_details(guest, call):
     assert guest.refresh().status_code == 201
 
 
+def test_where_nobody_declared_what_hangs_on_users_a_deletion_fails_and_the_operator_reads_why(guest, caplog, settings):
+    settings.ANONUSERS_GUEST_DATA = {}
+    response = guest.ask("DELETE", DELETE, bearer=guest.access_token)
+    assert refused(response) == (500, "InternalServerError", "internal server error")
+    assert "CleanupRefused" in caplog.text
+    assert guest.refresh().status_code == 201
+
+
 def test_hosts_that_are_not_ours_are_told_in_this_dialect():
     response = Client(HTTP_HOST="evil.example").get(LOCATION)
     assert (response.status_code, response.headers["Content-Type"]) == (400, "application/json")
