@@ -147,15 +147,14 @@ class RealmForm(SettingsForm):
         return [Consequence(text, condition, holds(condition, on)) for condition, text in sentences]
 
 
-def application_of(project: Project) -> Application | None:
-    """The application through which the clients of the project's app come."""
-    if not project.realm_app_id:
-        return None
-    found = project.applications.filter(client_id=project.realm_app_id).first()
-    return found if found and found.client_id == project.realm_app_id else None  # MariaDB compares without case
+def application_of(project: Project, app_id: str = "") -> Application | None:
+    """The application through which the clients of the project's app come; `app_id`: of the app that it will be."""
+    app_id = app_id or project.realm_app_id
+    found = project.applications.filter(client_id=app_id).first() if app_id else None
+    return found if found and found.client_id == app_id else None  # MariaDB compares without regard to case
 
 
-def make_application(project: Project, *, actor: Any) -> Application:
+def make_application(project: Project, *, actor: Any, app_id: str = "") -> Application:
     """That application, made where there is none: sessions last ten years, and end by ninety days without use, which
     is how guests of Realm expire. Its clients keep their first refresh token for ever, so it does not rotate.
 
@@ -163,9 +162,10 @@ def make_application(project: Project, *, actor: Any) -> Application:
     """
     with transaction.atomic():
         Project.objects.select_for_update().get(pk=project.pk)
-        if (known := application_of(project)) is not None:
+        if (known := application_of(project, app_id)) is not None:
             return known
-        application = Application(project=project, client_id=project.realm_app_id, name="Realm", **APPLICATION)
+        client_id = app_id or project.realm_app_id
+        application = Application(project=project, client_id=client_id, name="Realm", **APPLICATION)
         application.full_clean()
         application.save()
         facts = {"name": application.name, "type": application.type, "framework": application.framework}

@@ -12,8 +12,10 @@ from anonusers.audit import record
 from anonusers.models import Application, Project
 from anonusers.project_file import export_project
 from anonusers.realm_files import Plan, apply_import, plan_import
+from anonusers.realm_kept import kept_of
 from anonusers.realm_providers import ANON_USER, LOCAL_USERPASS
 from anonusers.realm_reading import RealmDirectory
+from anonusers.realm_users import realm_app_of
 from portal.access import Role, allows, role_in
 from portal.models import Draft
 from portal.realm import application_of, make_application
@@ -48,7 +50,13 @@ SPOKEN = {
 def plan_for(project: Project, directory: RealmDirectory, *, strategy: str) -> Plan:
     """What importing the directory would change in what is in effect. The app stays the one that it is, whatever the
     directory calls it. Raises: InvalidRealmFiles, InvalidProjectFile"""
-    return plan_import(directory, slug=project.slug, strategy=strategy, app_id=project.realm_app_id)
+    with transaction.atomic():
+        is_whole = application_of(project) is not None
+        if not is_whole:
+            make_application(project, actor=None)  # as the import would do first
+        plan = plan_import(directory, slug=project.slug, strategy=strategy, app_id=project.realm_app_id)
+        transaction.set_rollback(not is_whole)
+    return plan
 
 
 @transaction.atomic
@@ -63,7 +71,7 @@ def import_directory(project: Project, directory: RealmDirectory, *, strategy: s
     plan = plan_for(project, directory, strategy=strategy)
     _demand_role(plan, project, actor)
     if draft is not None:
-        _draft(plan, directory, project, draft, actor)
+        _draft(plan, directory, project, draft, actor, keeps=bool(plan.kept_changes))
     elif not plan.is_empty:
         before = export_project(project.slug)
         apply_import(directory, slug=project.slug, strategy=strategy, app_id=project.realm_app_id, actor=actor)
@@ -80,16 +88,25 @@ def change_provider(project: Project, directory: RealmDirectory, *, strategy: st
     project, draft = lock(project)
     plan = plan_for(project, directory, strategy=strategy)
     _demand_role(plan, project, actor)
+    keeps = _keeps_more(plan, project)
     if draft is not None:
-        if plan.kept_changes and draft.beside:
+        if keeps and draft.beside:
             raise Impossible(["Options of providers wait in the draft already. Deploy or discard it first."])
-        _draft(plan, directory, project, draft, actor)
-    elif plan.kept_changes:
+        _draft(plan, directory, project, draft, actor, keeps=keeps)
+    elif keeps:
         apply_import(directory, slug=project.slug, strategy=strategy, app_id=project.realm_app_id, actor=actor)
     else:
         columns = {change.column: change.new for change in plan.changes if change.client_id is None and change.column}
         _save(project, columns, actor)
     return plan
+
+
+def _keeps_more(plan: Plan, project: Project) -> bool:
+    """Whether something of a provider changes that is no setting of ours; what a first import would also note of the
+    directory as a whole does not count."""
+    app = realm_app_of(project)
+    other_ids = any(app.provider_ids.get(kind) != id for kind, id in plan.provider_ids.items())
+    return other_ids or kept_of(app)["providers"] != plan.rest["providers"]
 
 
 def _demand_role(plan: Plan, project: Project, actor: Any) -> None:
@@ -98,7 +115,7 @@ def _demand_role(plan: Plan, project: Project, actor: Any) -> None:
         raise PermissionDenied(f"owners of the project change {', '.join(sorted(owners))}")
 
 
-def _draft(plan: Plan, directory: RealmDirectory, project: Project, draft: Draft, actor: Any) -> None:
+def _draft(plan: Plan, directory: RealmDirectory, project: Project, draft: Draft, actor: Any, *, keeps: bool) -> None:
     proposed = propose(project, plan.project_file, actor)
     if proposed.left_out:
         raise Impossible([f"A draft cannot hold {change.key}." for change in proposed.left_out])
@@ -111,7 +128,7 @@ def _draft(plan: Plan, directory: RealmDirectory, project: Project, draft: Draft
             discard(draft, target=PROJECT, column=column, author=actor, goes_on=True)
             for name, facts in taken_out(before, draft.changes).items():
                 record("settings", "draft.discarded", project=project, actor=actor, target=name, changes=facts)
-    if plan.kept_changes:
+    if keeps:
         columns = {"provider_ids": dict(plan.provider_ids), "rest": dict(plan.rest), **plan.ids}
         draft.beside = {"columns": columns, "lines": list(plan.kept_changes)}
         draft.save(update_fields=["beside"])

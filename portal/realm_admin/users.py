@@ -107,11 +107,13 @@ def _behind(last: EndUser, asked: Asked) -> Q:
 
 
 def render_user(project: Project, person: EndUser) -> dict[str, Any]:
+    # First of all: who came through another door has no anonymous identity before they have an id.
+    user_id = realm_user_of(person).object_id
     ids, identities = realm_app_of(project), identities_of(person)
     last_login: datetime | None = vars(person).get("last_login")
     email = next((one.data["email"] for one in identities if "email" in one.data), "")
     return {
-        "_id": realm_user_of(person).object_id,
+        "_id": user_id,
         "type": "normal",
         "identities": [
             {

@@ -17,6 +17,7 @@ from portal import snippets
 from portal.access import projects_of
 from portal.endpoints import endpoint_of
 from portal.forms import SettingsForm
+from portal.models import Draft
 from portal.quick_start import Snippet, fill
 from portal.realm import RealmForm, application_of, make_application, read_moment
 from portal.views.pages import SettingsView
@@ -39,8 +40,21 @@ class RealmView(SettingsView):
             return self.make_application()
         return super().post(request, *args, **kwargs)
 
+    def store(self, form: SettingsForm, row: Any) -> None:
+        self.complete(form)
+        super().store(form, row)
+
+    def keep(self, form: SettingsForm, row: Any, draft: Draft) -> None:
+        self.complete(form)
+        super().keep(form, row, draft)
+
+    def complete(self, form: SettingsForm) -> None:
+        """An app ID is the client ID of an application, which must work at once: it does not wait in a draft."""
+        if app_id := form.cleaned_data["realm_app_id"]:
+            make_application(self.project, actor=self.request.user, app_id=app_id)
+
     def make_application(self) -> HttpResponse:
-        """A client ID must work at once, so this does not wait in a draft."""
+        """The same, where it was deleted meanwhile."""
         project = self.rows().get()
         if not project.realm_app_id:
             messages.info(self.request, _("Nothing was changed: deploy an app ID first."))

@@ -170,7 +170,7 @@ def test_pages_add_up_in_one_draft(portal: Client, project: Project, application
         },
         "application:web": {"name": "Shop", "max_concurrent_sessions": 1, "access_token_lifetime": 600},
     }
-    assert "10 changes wait for review." in text_of(portal.get(SESSION))
+    assert "13 changes wait for review." in text_of(portal.get(SESSION))
 
 
 def test_what_goes_back_to_what_is_stored_leaves_the_draft(portal: Client, project: Project, draft: Draft) -> None:

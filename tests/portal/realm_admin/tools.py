@@ -46,6 +46,10 @@ class Tool:
         assert response.status_code == status, response.content
         return read(response)
 
+    def refreshed(self) -> str:
+        """Another access token."""
+        return str(self.send("POST", "/auth/session", token=self.refresh).json()["access_token"])
+
     def login(self, provider: str, body: dict[str, Any]) -> Any:
         response = self.send("POST", f"/auth/providers/{provider}/login", body, token="")
         if response.status_code == 200:
