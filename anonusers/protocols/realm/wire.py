@@ -27,7 +27,7 @@ NO_DEVICE = "0" * 24
 
 METHODS = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
 HEADERS = "Authorization, Content-Type, Accept, X-BAAS-Request-Origin, X-STITCH-Request-Origin"
-EXPOSED = "Retry-After"
+EXPOSED = "Retry-After, X-Request-Id"
 # The scope of another door's access token that says: everything (custom_token.py).
 FULL_ACCESS = "https://authgear.com/scopes/full-access"
 
