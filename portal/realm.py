@@ -116,6 +116,11 @@ class RealmForm(SettingsForm):
             "realm_adopt_guests": Switch(),
         }
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        app_id: Any = self.fields["realm_app_id"]
+        app_id.empty_value = ""  # the column's NULL is the database's business
+
     def clean_realm_migration_until(self) -> str:
         # Written otherwise in a project file it is the same moment, and no change.
         entry, stored = str(self.cleaned_data["realm_migration_until"]), str(self.initial["realm_migration_until"])

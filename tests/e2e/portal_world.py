@@ -12,6 +12,7 @@ from anonusers.audit import record
 from anonusers.models import Application, CleanupRun, EndUser, Project
 from anonusers.promotion import promote
 from portal.models import Deployment, Draft, Job, Membership
+from portal.operator_keys import create_key, revoke_key
 from portal.urls import in_project
 from tests.anonusers.test_device_keys import guest_with_key
 from tests.conftest import make_application, make_project
@@ -33,7 +34,12 @@ class World:
     """`project` with people of every kind; `olga` signs in as its administrator."""
 
     def __init__(self, slug: str = "shop") -> None:
-        self.project: Project = make_project(slug, "*", login_ids=["email", "username"])
+        realm = {
+            "realm_app_id": f"{slug}-abcde",
+            "realm_local_userpass": True,
+            "realm_migration_until": "2999-01-01T00:00Z",
+        }
+        self.project: Project = make_project(slug, "*", login_ids=["email", "username"], **realm)
         self.web: Application = make_application(self.project, "web", name="Web shop")
         self.app: Application = make_application(
             self.project, "app", name="Phone app", type="native", redirect_uris=["com.example.shop://host/path"]
@@ -41,6 +47,8 @@ class World:
         for type_ in ("traditional_webapp", "confidential", "m2m"):
             make_application(self.project, type_, name=f"Example {type_}", type=type_)
         self.olga = operator()
+        revoke_key(user=self.olga, pk=create_key(user=self.olga, name="Old laptop").row.pk)
+        create_key(user=self.olga, name="The machine that deploys")
         Membership.objects.create(project=self.project, user=operator("vera", is_superuser=False), role="viewer")
         self.guest: EndUser = guest_session(
             self.web, user_agent="Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0"
@@ -102,3 +110,4 @@ class World:
                     path = reverse(f"portal:{name}", kwargs={"project_slug": self.project.slug} | one)
                     yield (f"{name}-{number + 1}" if number else name), path
         yield "project-new", reverse("portal:project-new")
+        yield "api-keys", reverse("portal:api-keys")

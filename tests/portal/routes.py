@@ -138,7 +138,10 @@ POSTS: dict[str, list[Sent]] = {
     "login-promotion": [_form("login-promotion", login_ids=["email", "username"], promotion_conflict="login")],
     "project-delete": [lambda world, admin: {"slug": world.project.slug}],
     "project-settings": [_form("project-settings", name="Taken over", domains="evil.example.com")],
-    "realm": [_form("realm", realm_app_id="guestbook-abcde")],
+    "realm": [
+        _form("realm", realm_app_id="guestbook-abcde", realm_local_userpass="on"),
+        _form("realm", realm_migration_until="2999-01-01T00:00", realm_adopt_guests="on"),
+    ],
     "retention": [_form("retention", guest_inactive_days="1")],
     "review": [_fixed(action="on")],
     "session": [_form("session", session_lifetime="60")],

@@ -212,6 +212,7 @@ FRAME = (
     "retention/",
     "session/",
     "keys/",
+    "realm/",
 ) + (("review/", "audit/", "team/", "settings/"))
 
 
@@ -225,7 +226,12 @@ def test_every_link_of_the_frame_leads_somewhere(portal: Client, pages: list[str
         for link in re.findall(r'href="(/[^"#]*)"', portal.get(url).content.decode())
         if not link.startswith("/static/")
     }
-    assert links >= {"/portal/shop/", "/portal/new/", *(f"/portal/guestbook/{page}" for page in FRAME)}
+    assert links >= {
+        "/portal/shop/",
+        "/portal/new/",
+        "/portal/me/api-keys/",
+        *(f"/portal/guestbook/{page}" for page in FRAME),
+    }
     for link in sorted(links):
         assert portal.get(link, follow=True).status_code == 200, link
 
