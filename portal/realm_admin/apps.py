@@ -27,7 +27,7 @@ SERVER_GROUP = "616e6f6e7573657273000000"
 NAME = re.compile(r"[A-Za-z0-9_-]{1,32}", re.ASCII)
 PRODUCT = "standard"
 """The tools ask for the apps of each product in turn; ours are of this one only, else they would be listed twice."""
-ROLES = {Role.OWNER: "GROUP_OWNER", Role.EDITOR: "GROUP_EDITOR", Role.VIEWER: "GROUP_READ_ONLY"}
+ROLES: dict[str, str] = {Role.OWNER: "GROUP_OWNER", Role.EDITOR: "GROUP_EDITOR", Role.VIEWER: "GROUP_READ_ONLY"}
 PATIENCE = 4.0
 """Seconds of a request that removing an app may take; the next clean-up goes on with the rest."""
 
@@ -44,7 +44,7 @@ def groups_of(user: Any) -> dict[str, str]:
     for project in apps_of(user).select_related("realm_app"):
         group, role = ids_of(project).group_id, role_in(user, project)
         known = found.get(group)
-        if role is not None and (known is None or order.index(Role(role)) < order.index(Role(known))):
+        if role is not None and (known is None or order.index(role) < order.index(known)):
             found[group] = role
     return found
 

@@ -1,13 +1,13 @@
 """Routes of the Admin API. None ends with a slash; what is not listed is answered in JSON, too."""
 
-from django.urls import include, path, re_path
+from django.urls import URLPattern, URLResolver, include, path, re_path
 
 from portal.realm_admin import app_views, auth_views, deploy_views, registration_views, user_views, views
 from portal.realm_admin import settings_views as settings
 
 app_name = "realm_admin"
 
-in_app = [
+in_app: list[URLPattern | URLResolver] = [
     path("auth_providers", settings.ProvidersView.as_view(), name="providers"),
     path("auth_providers/<str:provider_id>", settings.ProviderView.as_view(), name="provider"),
     path(
@@ -62,7 +62,7 @@ in_app = [
     ),
 ]
 
-admin = [
+admin: list[URLPattern | URLResolver] = [
     path("auth/providers/<str:provider>/login", auth_views.LoginView.as_view(), name="login"),
     path("auth/profile", auth_views.ProfileView.as_view(), name="profile"),
     path("auth/session", auth_views.SessionView.as_view(), name="session"),

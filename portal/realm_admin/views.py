@@ -73,7 +73,8 @@ class ApiView(View):
 
     def http_method_not_allowed(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         response = refuse(Refusal(HTTPStatus.METHOD_NOT_ALLOWED, "BadRequest", "method not allowed"))
-        response.headers["Allow"] = ", ".join(self._allowed_methods())
+        spoken = [name.upper() for name in self.http_method_names if hasattr(self, name)]
+        response.headers["Allow"] = ", ".join(spoken)
         return response
 
 

@@ -65,9 +65,24 @@ def test_revoking_ends_the_key_and_what_it_opened(portal: Client, operator: Any)
     response = portal.post(URL, {"action": "revoke", "key": made.row.pk}, follow=True)
     assert "CI is revoked. What was signed in with it is signed out." in text_of(response)
     assert "Revoked</span>" in text_of(response)
-    assert 'value="revoke"' not in text_of(response)
+    assert "?revoke=" not in text_of(response)
     assert not OperatorToken.objects.exists()
     assert portal.post(URL, {"action": "revoke", "key": made.row.pk}).status_code == 404
+
+
+def test_revoking_asks_first(portal: Client, operator: Any) -> None:
+    made = create_key(user=operator, name="CI")
+    for _twice in range(2):
+        sign_in(user=operator, key=made.row)
+    assert f'href="{URL}?revoke={made.row.pk}"' in text_of(portal.get(URL))
+    page = text_of(portal.get(f"{URL}?revoke={made.row.pk}"))
+    assert "2 sign-ins that are open end." in page
+    assert OperatorKey.objects.get().revoked_at is None
+    assert OperatorToken.objects.count() == 2
+    for wrong in ("", "x", "-1", "9" * 40, made.row.pk + 1):
+        assert portal.get(f"{URL}?revoke={wrong}").status_code == 404
+    portal.post(URL, {"action": "revoke", "key": made.row.pk})
+    assert portal.get(f"{URL}?revoke={made.row.pk}").status_code == 404
 
 
 @pytest.mark.parametrize("key", ["", "x", "-1", "0", "9" * 40, "1.5"])
