@@ -9,7 +9,7 @@ from django.core import mail
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from anonusers import proposals
+from anonusers import proposals, realm_user_import
 from anonusers.cleanup import clean_up
 from anonusers.models import (
     AnonymousIdentity,
@@ -402,3 +402,22 @@ def test_without_a_window_they_go_when_the_days_of_inactivity_are_over(shop, use
     assert counts.get("removed", 0) == 1
     assert RealmUser.objects.get().object_id == ANNA["_id"]  # a regular user stays for ever
     assert mail.outbox == []
+
+
+def test_who_comes_in_by_another_door_at_this_moment_stops_nobody_else(shop, users, monkeypatch):
+    look = realm_user_import._wanted
+
+    def look_and_be_overtaken(project, *args):
+        found = look(project, *args)
+        RealmUser.objects.create(
+            project=project, object_id=GUEST["_id"], end_user=regular_user(Application.objects.get())
+        )
+        return found
+
+    monkeypatch.setattr(realm_user_import, "_wanted", look_and_be_overtaken)
+
+    said, warned = realm("import-users", users([GUEST, BERT]), "--project", "shop")
+
+    assert said == "0 guests and 1 regular users imported.\n1 of them are disabled.\n1 were left out.\n"
+    assert warned == "user 1, line 1: Somebody took its id, its identity or its address at this moment.\n"
+    assert RealmUser.objects.get(object_id=BERT["_id"]).end_user.user.email == "bert@example.com"
