@@ -16,6 +16,7 @@ PAGES = {
     "changelog": "CHANGELOG.md",
     "explanation/benchmarks": "benchmarks/README.md",
     "reference/authgear": "anonusers/protocols/authgear/README.md",
+    "reference/realm-admin": "portal/realm_admin/README.md",
     "reference/rest": "anonusers/protocols/rest/README.md",
 }
 PLACES = {file: page for page, file in PAGES.items()} | {"README.md": "index"}
