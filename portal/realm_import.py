@@ -131,7 +131,7 @@ def _draft(plan: Plan, directory: RealmDirectory, project: Project, draft: Draft
     if keeps:
         columns = {"provider_ids": dict(plan.provider_ids), "rest": dict(plan.rest), **plan.ids}
         draft.beside = {"columns": columns, "lines": list(plan.kept_changes)}
-        draft.save(update_fields=["beside"])
+        draft.save(update_fields=["beside", "updated_at"])
 
 
 def _spoken(directory: RealmDirectory) -> set[str]:

@@ -99,7 +99,8 @@ def deploy_draft(project: Project, draft_id: str, *, actor: Any) -> dict[str, An
     try:
         return render_deployment(deploy(project, author=actor, expected=version_of(draft)))
     except NothingToDo:
-        drop_draft(project, draft_id, actor=actor)
+        # Not what somebody has put into it at this moment.
+        Draft.objects.filter(pk=draft.pk, for_one_deployment=True, updated_at=draft.updated_at).delete()
         return {"_id": draft_id, "status": "successful", "status_error_message": ""}
     except Refused as refused:
         raise refusal_of(refused) from None

@@ -14,14 +14,14 @@ from anonusers.models import LoginID
 from anonusers.protocols.realm.wire import link_to
 from portal.realm_admin.users import find_registration, find_user, list_pending
 from portal.realm_admin.views import AppView
-from portal.realm_admin.wire import answer, bad_request, not_found
+from portal.realm_admin.wire import answer, bad_request, not_found, without_nul
 
 
 class PendingView(AppView):
     """Those who have not confirmed their address."""
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        return answer(list_pending(self.project, request.GET.get("after", "")))
+        return answer(list_pending(self.project, without_nul(request.GET.get("after", ""))))
 
 
 class RegistrationView(AppView):

@@ -29,7 +29,7 @@ from anonusers.realm_users import (
     realm_app_of,
     realm_user_of,
 )
-from portal.realm_admin.wire import bad_request, not_found
+from portal.realm_admin.wire import bad_request, not_found, without_nul
 
 SIZE = 50
 DEVICES = 20
@@ -55,7 +55,7 @@ def read_query(query: QueryDict) -> Asked:
     for name, value, known in (("status", status, STATUS), ("desc", desc, (YES, NO)), ("sort", sort, SORTED_BY)):
         if value and value not in known:
             raise bad_request(f"{name} must be one of {', '.join(known)}", "InvalidParameter")
-    return Asked(query.get("after", ""), desc == YES, STATUS.get(status), types)
+    return Asked(without_nul(query.get("after", "")), desc == YES, STATUS.get(status), types)
 
 
 def list_users(project: Project, asked: Asked) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ from portal.models import OperatorToken
 from portal.operator_tokens import find_by_access_token
 from portal.realm_admin import drafts
 from portal.realm_admin.apps import find_app
-from portal.realm_admin.wire import Refusal, answer, invalid_session, not_found, refusal_of, refuse
+from portal.realm_admin.wire import Refusal, answer, invalid_session, not_found, refusal_of, refuse, without_nul
 from portal.review import Refused
 
 logger = logging.getLogger("anonusers.requests")
@@ -42,7 +42,7 @@ class ApiView(View):
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
-            return self.enter(request, *args, **kwargs)
+            return self.enter(request, *args, **{name: without_nul(value) for name, value in kwargs.items()})
         except Refusal as refusal:
             return refuse(refusal)
         except AnonUsersError as error:
