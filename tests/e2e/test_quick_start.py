@@ -5,15 +5,18 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from django.core import mail
 from playwright.sync_api import expect
 
-from anonusers.models import Application, EndUser, Project, Session
+from anonusers.models import Application, EndUser, LoginID, Project, RealmUser, Session
 from portal.quick_start import guides_for
 from tests.conftest import make_application
 from tests.e2e.conftest import SDK, SdkError, missing
@@ -318,14 +321,77 @@ def test_what_the_code_for_react_native_relies_on(server: str, project: Project)
         assert mine.authenticate()["sub"] == sub
 
 
-def test_the_code_for_realm_web_can_be_read(
-    project: Project, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+REALM_WEB = Path(__file__).parent / "node_modules/realm-web-2.0.1"
+REALM_IMPORT = 'import * as Realm from "realm-web";'
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_realm_web_signs_up_a_guest_who_keeps_the_account(
+    at_once: bool, node: Callable[..., list[str]], server: str, project: Project
 ) -> None:
-    monkeypatch.setattr("portal.quick_start.speaks_realm", lambda project: True)
-    code = snippets(make_application(project, "app"), server, "realm")
-    assert len(code) == 2
-    for part in code:
-        check_syntax(part, tmp_path)
+    if not REALM_WEB.exists():
+        missing("realm-web is not installed: run `npm install` in tests/e2e")
+    confirmation = "" if at_once else "https://app.example.com/confirm"
+    Project.objects.filter(pk=project.pk).update(
+        realm_app_id="app",
+        realm_local_userpass=True,
+        realm_auto_confirm=at_once,
+        realm_confirmation_url=confirmation,
+    )
+    project.refresh_from_db()
+    sign_up, promotion = snippets(make_application(project, "app", framework="realm-web"), server, "realm")
+    assert sign_up.startswith(REALM_IMPORT)
+    package = json.dumps(str(REALM_WEB))
+    # Node finds packages by the place of the program; a bundler would find this one by its name.
+    load = f"import {{ createRequire }} from 'node:module'; const Realm = createRequire({package})({package});"
+    code = sign_up.replace(REALM_IMPORT, load) + promotion
+    account = f"{json.dumps(EMAIL)}, {json.dumps(PASSWORD)}"
+    keep = f"await keepAccount({account});\n"
+    if not at_once:
+        # The link is in a mail of this very server's; the page that it leads to is the app's.
+        keep += "const [token, tokenId] = await (await fetch(process.argv[2])).json();\n"
+        keep += "globalThis.location = { search: `?token=${token}&tokenId=${tokenId}` };\n"
+        keep += f"await confirmed({account});\n"
+        with mailbox() as address:
+            said = node(code + keep + REALM_SHOW, address)
+    else:
+        said = node(code + keep + REALM_SHOW)
+    user = RealmUser.objects.get()
+    assert said[0] == user.object_id
+    assert said[-1] == f"{user.object_id} anon-user,local-userpass"
+    assert not EndUser.objects.get().is_guest
+    assert LoginID.objects.get().value == EMAIL
+
+
+REALM_SHOW = """
+const user = await whoIsHere();
+console.log(user.id, user.identities.map((one) => one.providerType).join());
+"""
+
+
+@contextmanager
+def mailbox() -> Iterator[str]:
+    """The address at which token and tokenId of the newest mail can be asked for."""
+
+    class Newest(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            query = parse_qs(urlsplit(mail.outbox[-1].body.split("https://app.example.com")[1].split()[0]).query)
+            body = json.dumps([query["token"][0], query["tokenId"][0]]).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: Any) -> None:
+            """Silent."""
+
+    box = ThreadingHTTPServer(("127.0.0.1", 0), Newest)
+    Thread(target=box.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{box.server_address[1]}/"
+    finally:
+        box.shutdown()
+        box.server_close()
 
 
 def check_syntax(code: str, folder: Path) -> None:
