@@ -46,6 +46,7 @@ class World:
         )
         for type_ in ("traditional_webapp", "confidential", "m2m"):
             make_application(self.project, type_, name=f"Example {type_}", type=type_)
+        make_application(self.project, f"{slug}-abcde", name="Realm", framework="realm-web")
         self.olga = operator()
         revoke_key(user=self.olga, pk=create_key(user=self.olga, name="Old laptop").row.pk)
         create_key(user=self.olga, name="The machine that deploys")
