@@ -11,6 +11,6 @@ class PortalConfig(AppConfig):
 
     def ready(self) -> None:
         from anonusers import proposals
-        from portal.review import propose
+        from portal.proposing import propose
 
         proposals.register(propose)

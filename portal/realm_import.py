@@ -18,6 +18,7 @@ from anonusers.realm_reading import RealmDirectory
 from anonusers.realm_users import realm_app_of
 from portal.access import Role, allows, role_in
 from portal.models import Draft
+from portal.proposing import propose
 from portal.realm import application_of, make_application
 from portal.review import (
     PROJECT,
@@ -28,7 +29,6 @@ from portal.review import (
     keep,
     lock,
     overlay,
-    propose,
     taken_out,
     target_of,
 )

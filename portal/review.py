@@ -24,14 +24,12 @@ from anonusers.errors import InvalidProjectFile
 from anonusers.models import Application, Project
 from anonusers.project_file import (
     Change,
-    ProjectFile,
     apply_project_file,
     difference,
     document_of,
     export_project,
     parse_project_file,
 )
-from anonusers.proposals import Proposed
 from anonusers.realm_users import realm_app_of
 from portal.models import Deployment, Draft
 
@@ -144,47 +142,6 @@ def keep(draft: Draft, row: Project | Application, wanted: Any, columns: Iterabl
     if changed:
         _write(draft, {**draft.changes, target: entries}, author)
     return len(changed)
-
-
-@transaction.atomic
-def propose(project: Project, project_file: ProjectFile, author: Any = None) -> Proposed:
-    """Put what the file changes into the project's draft; the project collects changes from now on.
-
-    Left out is what a draft cannot hold: applications as a whole, hosts, and the app ID of an application that is not
-    there. Raises: DraftChanged, InvalidProjectFile
-    """
-    project, draft = lock(project)
-    if draft is None:
-        draft = Draft.objects.create(project=project)
-        record("settings", "review.enabled", project=project, actor=author, target=PROJECT)
-    rows: dict[str | None, Project | Application] = {None: project}
-    rows |= {row.client_id: row for row in project.applications.all()}
-    wanted: dict[str | None, dict[str, Any]] = {}
-    left_out = []
-    changes = difference(project_file)
-    for change in changes:
-        is_columns = change.column not in ("", "domains") and change.client_id in rows
-        leads_nowhere = change.column == "realm_app_id" and change.new not in ("", *rows)
-        if is_columns and not leads_nowhere:
-            wanted.setdefault(change.client_id, {})[change.column] = change.new
-        else:
-            left_out.append(change)
-    for client_id, columns in wanted.items():
-        row, drafted = rows[client_id], overlay(rows[client_id], draft)
-        told = {name: [old, new] for name, new in columns.items() if (old := getattr(drafted, name)) != new}
-        changed = copy.copy(drafted)
-        for column, new in columns.items():
-            setattr(changed, column, new)
-        if keep(draft, row, changed, columns, author=author or Nobody()):
-            record("settings", "draft.changed", project=project, actor=author, target=target_of(row), changes=told)
-    return Proposed(len(changes) - len(left_out), tuple(left_out))
-
-
-class Nobody:
-    """Who drafts from the command line."""
-
-    def get_username(self) -> str:
-        return ""
 
 
 def discard(draft: Draft, *, target: str = "", column: str = "", author: Any, goes_on: bool = False) -> int:

@@ -148,8 +148,6 @@ def test_every_relation_is_found():
         "portal.Membership.user": ("user", False, False, False),
         "portal.OperatorKey.user": ("user", False, False, False),
         "portal.OperatorToken.user": ("user", False, False, False),
-        "portal.OperatorKey.user": ("user", False, False, False),
-        "portal.OperatorToken.user": ("user", False, False, False),
         "shop.Badge_holders.user": ("user", False, False, False),
         "shop.Basket.user": ("user", False, False, False),
         "shop.Handle.user": ("user", False, False, False),
