@@ -10,6 +10,7 @@ from anonusers import audit
 from anonusers.errors import ApiKeyRefused, ApiKeyTaken, ApiKeyWrong, GuestGone, GuestNotAllowed
 from anonusers.limits import network_of, spend
 from anonusers.models import ApiKey, EndUser, Project, lock_end_user
+from anonusers.models.realm import OBJECT_ID
 from anonusers.promotion import demand_enabled
 from anonusers.tokens import secret_hash
 
@@ -51,7 +52,9 @@ def list_api_keys(end_user: EndUser) -> list[ApiKey]:
 def find_api_key(*, end_user: EndUser, object_id: str) -> ApiKey:
     """Raises: GuestNotAllowed; ApiKeyWrong, also for somebody else's."""
     _demand_regular(end_user)
-    row = ApiKey.objects.filter(end_user=end_user, object_id=object_id).first()
+    # What no id can be, such as a NUL from a path, is not for the database.
+    is_id = OBJECT_ID.regex.search(object_id)
+    row = ApiKey.objects.filter(end_user=end_user, object_id=object_id).first() if is_id else None
     if row is None:
         raise ApiKeyWrong
     return row

@@ -21,6 +21,7 @@ from anonusers.models import (
     new_object_id,
     realm_application,
 )
+from anonusers.models.projects import CLIENT_ID
 
 ANON_USER, LOCAL_USERPASS, API_KEY = "anon-user", "local-userpass", "api-key"
 PROVIDERS = (ANON_USER, LOCAL_USERPASS, API_KEY)
@@ -40,7 +41,8 @@ def application_of(app_id: str) -> Application:
 
     Raises: UnknownApplication.
     """
-    application = realm_application(app_id)
+    # What no client ID can be, such as a NUL from a path, is not for the database.
+    application = realm_application(app_id) if CLIENT_ID.regex.search(app_id) else None
     if application is None:
         raise UnknownApplication
     return application

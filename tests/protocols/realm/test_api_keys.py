@@ -94,6 +94,16 @@ def test_a_key_of_somebody_else_is_not_found(user):
     assert user.post(KEY_LOGIN, {"key": made["key"]}).status_code == 200
 
 
+@pytest.mark.parametrize("id", ["a%00b", "%ED%A0%80", "x" * 300, "6b0061f8e676470ab17fd3ab"])
+def test_an_id_that_is_none_is_not_found(user, id):
+    """Also on PostgreSQL, which takes no NUL."""
+    made = make_key(user)
+    for method, path in (("GET", ""), ("DELETE", ""), ("PUT", "/disable")):
+        response = user.ask(method, f"{API_KEYS}/{id}{path}", bearer=user.refresh_token)
+        assert refused(response) == NOT_FOUND
+    assert user.post(KEY_LOGIN, {"key": made["key"]}).status_code == 200
+
+
 def test_the_access_token_is_not_good_for_keys(user):
     assert refused(user.ask("GET", API_KEYS, bearer=user.access_token))[:2] == (401, "InvalidSession")
 
