@@ -1,5 +1,6 @@
 """Keys with which programs log in as a regular user. A key is shown once; its hash is what is kept."""
 
+import re
 import secrets
 from dataclasses import dataclass, field
 
@@ -10,10 +11,10 @@ from anonusers import audit
 from anonusers.errors import ApiKeyRefused, ApiKeyTaken, ApiKeyWrong, GuestGone, GuestNotAllowed
 from anonusers.limits import network_of, spend
 from anonusers.models import ApiKey, EndUser, Project, lock_end_user
-from anonusers.models.realm import OBJECT_ID
 from anonusers.promotion import demand_enabled
 from anonusers.tokens import secret_hash
 
+OBJECT_ID = re.compile(r"[0-9a-f]{24}", re.ASCII)
 KEYS_MAX = 20
 """Of one user."""
 
@@ -53,7 +54,7 @@ def find_api_key(*, end_user: EndUser, object_id: str) -> ApiKey:
     """Raises: GuestNotAllowed; ApiKeyWrong, also for somebody else's."""
     _demand_regular(end_user)
     # What no id can be, such as a NUL from a path, is not for the database.
-    is_id = OBJECT_ID.regex.search(object_id)
+    is_id = OBJECT_ID.fullmatch(object_id)
     row = ApiKey.objects.filter(end_user=end_user, object_id=object_id).first() if is_id else None
     if row is None:
         raise ApiKeyWrong

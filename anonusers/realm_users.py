@@ -2,6 +2,7 @@
 who came through another door."""
 
 import hashlib
+import re
 import secrets
 import string
 from dataclasses import dataclass, field
@@ -21,8 +22,8 @@ from anonusers.models import (
     new_object_id,
     realm_application,
 )
-from anonusers.models.projects import CLIENT_ID
 
+APP_ID = re.compile(r"[\x21-\x7e]{1,100}", re.ASCII)
 ANON_USER, LOCAL_USERPASS, API_KEY = "anon-user", "local-userpass", "api-key"
 PROVIDERS = (ANON_USER, LOCAL_USERPASS, API_KEY)
 
@@ -42,7 +43,7 @@ def application_of(app_id: str) -> Application:
     Raises: UnknownApplication.
     """
     # What no client ID can be, such as a NUL from a path, is not for the database.
-    application = realm_application(app_id) if CLIENT_ID.regex.search(app_id) else None
+    application = realm_application(app_id) if APP_ID.fullmatch(app_id) else None
     if application is None:
         raise UnknownApplication
     return application
