@@ -15,9 +15,9 @@ from anonusers.models import DeviceKey, EndUser, OneTimeToken, Session
 from anonusers.promotion import promote
 from anonusers.sessions import open_session
 from tests.anonusers.signing import ec_key, rsa_key
-from tests.anonusers.test_promotion import everything, refused
+from tests.anonusers.test_promotion import refused
 from tests.anonusers.test_promotion import told as told
-from tests.conftest import HOST, ORIGIN, make_application, make_project, row_counts, state_of
+from tests.conftest import HOST, ORIGIN, make_application, make_project, row_counts, state_of, whole_database
 from tests.devices import Device, challenge, guest_with_key, log_in, proof_of_key, request_of
 from tests.people import guest_session, new_guest, proof_of
 
@@ -38,7 +38,7 @@ def added(session, device, request=None):
 def fails_at_every_write(call):
     """Let the first write fail, then the second one, and so on: each time nothing is left. Returns how many writes."""
     for number in range(1, 40):
-        before, seen = everything(), []
+        before, seen = whole_database(), []
 
         def fail(execute, sql, params, many, context, number=number, seen=seen):
             if sql.startswith(WRITES):
@@ -55,7 +55,7 @@ def fails_at_every_write(call):
                 pass
             else:
                 return number - 1
-        assert (everything(), callbacks) == (before, []), seen[-1]
+        assert (whole_database(), callbacks) == (before, []), seen[-1]
     raise AssertionError("it never ends")
 
 
@@ -72,7 +72,7 @@ def test_a_challenge_is_32_characters_for_five_minutes(project):
     row = OneTimeToken.objects.get()
     assert (row.purpose, row.project, row.end_user, row.application) == ("anonymous_request", project, None, None)
     assert row.expires_at - row.created_at == pytest.approx(timedelta(minutes=5), abs=timedelta(seconds=5))
-    assert issued.secret not in str(everything())
+    assert issued.secret not in str(whole_database())
     assert device_keys.issue_challenge(project, Purpose.BIOMETRIC_REQUEST).token.purpose == "biometric_request"
 
 
@@ -132,11 +132,11 @@ def test_a_challenge_is_bound_for_nobody(application):
 def test_a_new_key_proves_itself_and_nothing_is_spent(application, private):
     device = Device(private=private())
     request = request_of(device, application.project)
-    before = everything()
+    before = whole_database()
     with CaptureQueriesContext(connection) as captured:
         proof = proven(application, request)
     assert (proof.row, proof.guest, proof.request.key_id, len(captured)) == (None, None, device.key_id, 2)
-    assert everything() == before
+    assert whole_database() == before
 
 
 @pytest.mark.parametrize("with_key", [True, False])

@@ -23,7 +23,7 @@ from anonusers.promotion import claim, promote, supersede
 from anonusers.promotion.flow import begin_promotion, cancel, finish_promotion, pending_promotion, resend_code
 from anonusers.userinfo import is_guest, userinfo
 from config import settings as deployment
-from tests.conftest import HOST, make_application, make_project, row_counts, state_of
+from tests.conftest import HOST, make_application, make_project, row_counts, state_of, whole_database
 from tests.people import (
     EMAIL,
     PASSWORD,
@@ -39,14 +39,6 @@ from tests.people import (
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 Purpose = OneTimeToken.Purpose
 CONTROL = ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "SET ", "START")
-
-
-def everything():
-    """All rows of every table of ours and of the host's users."""
-    from django.apps import apps
-
-    models = [*apps.get_app_config("anonusers").get_models(), *apps.get_app_config("auth").get_models()]
-    return {model._meta.label: list(model._default_manager.order_by("pk").values()) for model in models}
 
 
 @pytest.fixture
@@ -247,10 +239,10 @@ def test_another_project_may_have_the_same_address(application):
 
 
 def refused(error, call):
-    before = everything()
+    before = whole_database()
     with pytest.raises(error) as caught:
         call()
-    assert everything() == before
+    assert whole_database() == before
     return caught.value
 
 
@@ -304,7 +296,7 @@ def test_a_taken_login_id_is_refused_however_it_is_spelled(application):
 def test_a_fault_at_any_write_leaves_nothing(application, write, told):
     session = guest_session(application)
     onetime.issue(Purpose.PROMOTION_CODE, project=application.project, end_user=session.end_user)
-    before = everything()
+    before = whole_database()
     hit = []
 
     def fail(execute, sql, params, many, context):
@@ -321,7 +313,7 @@ def test_a_fault_at_any_write_leaves_nothing(application, write, told):
     ):
         promote(end_user=session.end_user, project=application.project, proof=proof)
     assert hit, "nothing was written there"
-    assert (everything(), told) == (before, [])
+    assert (whole_database(), told) == (before, [])
 
 
 # --- budget -------------------------------------------------------------------------------------------
@@ -540,10 +532,10 @@ def test_what_happens_to_the_guest_between_two_steps_has_a_clean_answer(applicat
         keep(guest, application, "first@example.com")
     else:
         EndUser.objects.all().delete()
-    before = everything()
+    before = whole_database()
     with pytest.raises(error):
         finish(guest, pending, code)
-    assert everything() == before
+    assert whole_database() == before
     assert LoginID.objects.count() == (between == "promoted")
 
 
@@ -704,11 +696,11 @@ def test_an_address_that_was_verified_before_loses_nothing_when_its_owner_comes_
 def test_wrong_password_guesses_do_not_touch_the_guest(application):
     regular_user(application)
     session = guest_session(application)
-    before = everything()
+    before = whole_database()
     for _ in range(3):
         with pytest.raises(errors.CredentialsWrong):
             log_in_with_password(project=application.project, text=EMAIL, password=WRONG)
-    assert everything() == before
+    assert whole_database() == before
     assert Session.objects.get(pk=session.pk).ended_at is None
 
 

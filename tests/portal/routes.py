@@ -17,7 +17,7 @@ from anonusers.project_file import export_project
 from portal.models import Deployment, Job, Membership
 from portal.review import foresee
 from portal.urls import urlpatterns
-from tests.conftest import HOST, make_application, make_project
+from tests.conftest import HOST, make_application, make_project, rows_of
 from tests.people import new_guest
 
 OUTSIDE = {"api-keys", "home", "login", "logout", "join", "project-new"}
@@ -177,7 +177,7 @@ def everything() -> dict[str, Any]:
         *apps.get_app_config("portal").get_models(),
         get_user_model(),
     ]
-    rows = {model._meta.label: list(model._base_manager.order_by("pk").values()) for model in models}
+    rows = rows_of(models)
     for account in rows[get_user_model()._meta.label]:
         account.pop("last_login", None)
     return rows

@@ -10,7 +10,6 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from uuid import UUID
 
 import jwt
-from django.apps import apps
 from django.contrib.auth.hashers import make_password
 from django.http import HttpResponse
 from django.test import Client, RequestFactory
@@ -22,7 +21,7 @@ from anonusers.login_ids import parse_login_id
 from anonusers.models import Application, EndUser, Project, Session
 from anonusers.promotion import promote
 from anonusers.promotion.base import Proof
-from tests.conftest import APP_ORIGIN, HOST, ORIGIN
+from tests.conftest import APP_ORIGIN, HOST, ORIGIN, whole_database
 
 SIGNUP = "/api/anonymous_user/signup"
 TOKEN = "/oauth2/token"
@@ -261,12 +260,6 @@ def _request_of(client: Client) -> Any:
 
 
 # --- what must then be true -----------------------------------------------------------------------
-
-
-def whole_database() -> dict[str, list[dict[str, Any]]]:
-    """Every row of ours and of the host's users."""
-    models = [*apps.get_app_config("anonusers").get_models(), *apps.get_app_config("auth").get_models()]
-    return {model._meta.label: list(model._default_manager.order_by("pk").values()) for model in models}
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from django.test import Client
 
 from anonusers.models import Application, OneTimeToken, Session
 from tests.anonusers.signing import rsa_key
-from tests.conftest import row_counts
+from tests.conftest import row_counts, whole_database
 from tests.protocols.authgear.keys import (
     NO_JWK,
     OTHER_KEY_ID,
@@ -30,7 +30,6 @@ from tests.protocols.authgear.steps import (
     flow_of,
     nothing_changes,
     post_form,
-    whole_database,
 )
 from tests.protocols.authgear.test_outage import failing
 

@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from anonusers.models import Application
-from tests.conftest import ORIGIN
+from tests.conftest import ORIGIN, whole_database
 from tests.protocols.authgear.steps import (
     COOKIE,
     END_SESSION,
@@ -31,7 +31,6 @@ from tests.protocols.authgear.steps import (
     refreshed,
     revoke,
     userinfo,
-    whole_database,
 )
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]

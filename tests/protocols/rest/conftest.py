@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+from functools import cache
 from typing import Any
 
 import pytest
@@ -43,30 +44,39 @@ def strict(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-def described_operation(method: str, path: str) -> dict[str, Any] | None:
-    for template, operations in cached_document()["paths"].items():
-        for parameter, pattern in PARAMETERS.items():
-            template = template.replace(parameter, pattern)
-        if re.fullmatch(template, path):
-            return operations.get(method.lower())
+@cache
+def validator(template: str, method: str, status: str, content_type: str) -> Draft202012Validator:
+    """Of the body of an answer; made once, which takes longer than most requests."""
+    document = strict(cached_document())
+    content = document["paths"][template][method]["responses"][status]["content"][content_type]
+    return Draft202012Validator(content["schema"] | {"components": document["components"]})
+
+
+@cache
+def described_template(path: str) -> str | None:
+    for template in cached_document()["paths"]:
+        pattern = template
+        for parameter, shape in PARAMETERS.items():
+            pattern = pattern.replace(parameter, shape)
+        if re.fullmatch(pattern, path):
+            return template
     return None
 
 
 def check_described(method: str, path: str, response: Any) -> None:
     """Status, content type, error code and shape of an answer are what the document says."""
-    operation = described_operation(method, path)
+    template, method, status = described_template(path), method.lower(), str(response.status_code)
+    operation = cached_document()["paths"][template].get(method) if template else None
     if operation is None:
         return
-    described = operation["responses"].get(str(response.status_code))
-    assert described, f"{method} {path} answers {response.status_code}, which is not described"
+    described = operation["responses"].get(status)
+    assert described, f"{method} {path} answers {status}, which is not described"
     content = described.get("content", {})
     if not content:
         assert (response.content, response.headers.get("Content-Type")) == (b"", None)
         return
     assert [response.headers["Content-Type"]] == list(content)
-    document = strict(cached_document())
-    schema = content[response.headers["Content-Type"]]["schema"] | {"components": document["components"]}
-    Draft202012Validator(schema).validate(response.json())
+    validator(template, method, status, response.headers["Content-Type"]).validate(response.json())
     if response.status_code >= 400:
         assert response.json()["code"] in operation["x-problems"]
 
