@@ -1,5 +1,6 @@
 """Projects: make one, its settings, delete it."""
 
+import re
 from typing import Any
 
 import pytest
@@ -162,7 +163,7 @@ def test_settings_that_are_not_good_change_nothing(
     assert response.status_code == 400
     page = text_of(response)
     assert words in page
-    assert "Shop" not in page.split("<main")[1]
+    assert not re.search(r"\bShop\b", page.split("<main")[1])  # within a form's token these letters come by chance
     assert (state_of(project), domains_of(project), row_counts()) == before
     for value in entries.values():
         assert value in page

@@ -489,7 +489,7 @@ def test_an_unknown_host_is_a_bad_request_in_json(
         assert_api_error(response, 400, "BadRequest", "BadRequest")
     else:
         assert_oauth_error(response, 400, "invalid_request")
-    assert "evil" not in response.content.decode()
+    assert "evil.example" not in response.content.decode()
 
 
 def test_a_host_without_project_makes_no_guest(project_a: Project, visit: Callable[..., Client]) -> None:
