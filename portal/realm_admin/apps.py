@@ -16,7 +16,7 @@ from anonusers.models import Project
 from anonusers.models.realm import RealmApp
 from anonusers.projects import close_project, create_project, remove_closed
 from anonusers.realm_kept import GIVEN
-from anonusers.realm_users import realm_app_of
+from anonusers.realm_users import make_realm_apps, realm_app_of
 from portal.access import RESERVED_SLUGS, Role, is_administrator, projects_of, role_in
 from portal.models import Membership
 from portal.realm import make_application
@@ -41,7 +41,9 @@ def groups_of(user: Any) -> dict[str, str]:
     """Group id → the operator's highest role in it."""
     found: dict[str, str] = {SERVER_GROUP: Role.OWNER} if is_administrator(user) else {}
     order = list(ROLES)
-    for project in apps_of(user).select_related("realm_app"):
+    projects = list(apps_of(user).select_related("realm_app"))
+    make_realm_apps(projects)
+    for project in projects:
         group, role = ids_of(project).group_id, role_in(user, project)
         known = found.get(group)
         if role is not None and (known is None or order.index(role) < order.index(known)):

@@ -24,7 +24,10 @@ from anonusers.realm_users import (
     ANON_USER,
     API_KEY,
     LOCAL_USERPASS,
+    Identity,
+    identities_by_person,
     identities_of,
+    make_realm_users,
     provider_id,
     realm_app_of,
     realm_user_of,
@@ -59,7 +62,8 @@ def read_query(query: QueryDict) -> Asked:
 
 
 def list_users(project: Project, asked: Asked) -> list[dict[str, Any]]:
-    """Up to 50 users, by when they were created. Raises: Refusal, where the list is to go on behind nobody."""
+    """Up to 50 users, by when they were created. Three statements, however many they are, and three more where ids have
+    to be made. Raises: Refusal, where the list is to go on behind nobody."""
     people = _people(project)
     if asked.enabled is not None:
         people = people.filter(disabled_at__isnull=asked.enabled)
@@ -68,7 +72,11 @@ def list_users(project: Project, asked: Asked) -> list[dict[str, Any]]:
     if asked.after:
         people = people.filter(_behind(find_user(project, asked.after), asked))
     sign = "-" if asked.descending else ""
-    return [render_user(project, one) for one in people.order_by(f"{sign}created_at", f"{sign}id")[:SIZE]]
+    page = list(people.order_by(f"{sign}created_at", f"{sign}id")[:SIZE])
+    # First of all: who came through another door has no anonymous identity before they have an id.
+    make_realm_users(page)
+    identities = identities_by_person(page)
+    return [_render(project, one, identities[one.pk]) for one in page]
 
 
 def find_user(project: Project, object_id: str) -> EndUser:
@@ -107,13 +115,16 @@ def _behind(last: EndUser, asked: Asked) -> Q:
 
 
 def render_user(project: Project, person: EndUser) -> dict[str, Any]:
-    # First of all: who came through another door has no anonymous identity before they have an id.
-    user_id = realm_user_of(person).object_id
-    ids, identities = realm_app_of(project), identities_of(person)
+    realm_user_of(person)  # first of all, as for a list
+    return _render(project, person, identities_of(person))
+
+
+def _render(project: Project, person: EndUser, identities: list[Identity]) -> dict[str, Any]:
+    ids = realm_app_of(project)
     last_login: datetime | None = vars(person).get("last_login")
     email = next((one.data["email"] for one in identities if "email" in one.data), "")
     return {
-        "_id": user_id,
+        "_id": person.realm_user.object_id,
         "type": "normal",
         "identities": [
             {
