@@ -200,21 +200,22 @@ def test_what_does_not_answer_is_slow_and_is_asked_only_once(
     probe: Client, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that takes connections and never says a word."""
-    monkeypatch.setattr(health, "TIMEOUT", 0.3)
+    assert probe.get("/readyz").status_code == 200  # the tables are compared once; from now on it is one statement
+    monkeypatch.setattr(health, "TIMEOUT", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         settings.ANONUSERS_LIMITS_STORAGE = f"redis://127.0.0.1:{mute.getsockname()[1]}"
         before = threading.active_count()
-        for _ in range(5):
+        for _ in range(3):
             began = time.monotonic()
             assert words(probe.get("/readyz")) == ALL_WELL | {"limits": "slow"}
-            assert time.monotonic() - began < 1.5
+            assert time.monotonic() - began < 5
         assert threading.active_count() <= before + 1
         assert probe.get("/healthz").status_code == 200
 
 
 def test_a_database_that_does_not_answer_is_slow(probe: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     held = threading.Event()
-    monkeypatch.setattr(health, "TIMEOUT", 0.3)
+    monkeypatch.setattr(health, "TIMEOUT", 1.0)
     monkeypatch.setattr(health.CHECKS[0], "run", lambda: {"database": str(held.wait(10))})
     response = probe.get("/readyz")
     held.set()
