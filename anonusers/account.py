@@ -11,7 +11,8 @@ from django.db.models.deletion import Collector
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from anonusers import onetime
+from anonusers import events, onetime
+from anonusers.adapters import get_adapter
 from anonusers.errors import (
     CodeNotSent,
     CredentialsWrong,
@@ -44,7 +45,7 @@ def change_password(*, end_user: EndUser, current: str, new: str, keep: Session 
     demand_password(end_user=end_user, password=current, ip=ip)
     hashed = hash_password(new, user=end_user.user)
     with transaction.atomic():
-        return _set_password(end_user, hashed, keep=keep)
+        return _set_password(end_user, hashed, method="password", keep=keep)
 
 
 def demand_password(*, end_user: EndUser, password: str, ip: str = "") -> None:
@@ -61,13 +62,14 @@ def demand_password(*, end_user: EndUser, password: str, ip: str = "") -> None:
         raise CredentialsWrong
 
 
-def _set_password(end_user: EndUser, hashed: str, *, keep: Session | None = None) -> int:
+def _set_password(end_user: EndUser, hashed: str, *, method: str, keep: Session | None = None) -> int:
     # First, as everybody does who ends sessions: one that a code is being exchanged for must not slip through.
     if lock_end_user(end_user.pk) is None:
         raise GuestGone
     end_user.user.password = hashed
     end_user.user.save(update_fields=["password"])
     onetime.void_all(end_user)
+    events.emit(events.Event("user.password.changed", end_user, keep, {"method": method}))
     return end_all_sessions(end_user, keep=keep)
 
 
@@ -138,7 +140,7 @@ def _finish_reset(token: OneTimeToken, row: LoginID, password: str) -> LoginID:
         except InvalidToken:
             raise FlowGone from None
         claim(row)
-        _set_password(row.end_user, hashed)
+        _set_password(row.end_user, hashed, method="reset_link")
     return row
 
 
@@ -213,11 +215,14 @@ def finish_login_id(*, end_user: EndUser, handle: str, host: str, code: str) -> 
     verifies = token.payload.get("verifies")
     if verifies is None:
         return _create(end_user, token.project, token.payload["type"], token.payload["text"], verified=True)
-    # The user's own session has read the code: the password stays, unlike in claim().
-    end_user.login_ids.filter(pk=verifies, verified_at=None).update(verified_at=timezone.now())
-    row = end_user.login_ids.filter(pk=verifies).first()
-    if row is None:
-        raise FlowGone
+    with transaction.atomic():
+        # The user's own session has read the code: the password stays, unlike in claim().
+        is_new = end_user.login_ids.filter(pk=verifies, verified_at=None).update(verified_at=timezone.now())
+        row = end_user.login_ids.select_related("end_user").filter(pk=verifies).first()
+        if row is None:
+            raise FlowGone
+        if is_new:
+            events.emit_login_id("verified", row)
     return row
 
 
@@ -242,7 +247,8 @@ def remove_login_id(*, end_user: EndUser, login_id: LoginID) -> None:
             others = others.exclude(type=USERNAME)
         if not others.exists():
             raise LoginIDNotAllowed(_("You need at least one way to log in. Add another one first."))
-        locked.login_ids.filter(pk=login_id.pk).delete()
+        if locked.login_ids.filter(pk=login_id.pk).delete()[0]:
+            events.emit_login_id("removed", login_id)
         _mirror(locked)
         # Links and codes that were sent there are worth nothing any more.
         onetime.void_all(locked)
@@ -250,6 +256,8 @@ def remove_login_id(*, end_user: EndUser, login_id: LoginID) -> None:
 
 def _create(end_user: EndUser, project: Project, type: str, text: str, *, verified: bool) -> LoginID:
     login_id = parse_login_id(type, text)
+    if get_adapter().find_user(project, login_id) is not None:
+        raise LoginIDTaken  # by somebody of the host's own, who was never a guest
     try:
         with transaction.atomic():
             row = LoginID.objects.create(
@@ -261,6 +269,7 @@ def _create(end_user: EndUser, project: Project, type: str, text: str, *, verifi
                 verified_at=timezone.now() if verified else None,
             )
             _mirror(end_user)
+            events.emit_login_id("added", row, verified=verified)
             return row
     except IntegrityError:
         taken = find_login_id(project, login_id)

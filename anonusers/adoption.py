@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from anonusers import audit, onetime
+from anonusers import audit, events, onetime
 from anonusers.adapters import get_adapter
 from anonusers.errors import InvalidLoginID, LoginIDTaken
 from anonusers.login_ids import EMAIL, LoginIDValue, parse_login_id
@@ -196,7 +196,11 @@ def follow_email(
         if locked is None or locked.is_guest:
             return None
         own = locked.login_ids.filter(type=EMAIL)
-        if own.filter(key__in=before - {wanted.key if wanted else ""}).delete()[0]:
+        given_up = list(own.filter(key__in=before - {wanted.key if wanted else ""}))
+        for lost in given_up:
+            events.emit_login_id("removed", lost, by_host=True)
+        if given_up:
+            own.filter(pk__in=[lost.pk for lost in given_up]).delete()
             onetime.void_all(locked)  # links and codes that were sent there are worth nothing any more
         row = own.filter(key=wanted.key).first() if wanted is not None else None
         if row is None and wanted is not None and add:
@@ -204,9 +208,11 @@ def follow_email(
                 row = add_login_id(locked, end_user.project, wanted, verified=verified)
             except LoginIDTaken:
                 return None
+            events.emit_login_id("added", row, verified=verified, by_host=True)
         elif row is not None and verified and row.verified_at is None:
             row.verified_at = timezone.now()
             row.save(update_fields=["verified_at"])
+            events.emit_login_id("verified", row, by_host=True)
     return row
 
 

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from anonusers import metrics
 from anonusers.audit import record
-from anonusers.models import EndUser, Session
+from anonusers.models import EndUser, LoginID, Session
 
 user_created = Signal()
 """A guest came into being."""
@@ -28,6 +28,16 @@ user_device_key_added = Signal()
 """A guest was given a device key, their first or, by a recovery code, another one; `details["key_id"]` says which."""
 user_device_key_removed = Signal()
 """A guest's device key was taken away for good."""
+user_login_id_added = Signal()
+"""A regular user was given another login ID; `details` say which, and whether it is `verified`. Here and in the next
+two, `details["by_host"]` says that the host itself told it (`follow_email`)."""
+user_login_id_verified = Signal()
+"""A login ID that a regular user had was proven to be theirs. With `details["claimed"]` what somebody had set up
+without that proof has gone: the password, sessions, API keys, other login IDs."""
+user_login_id_removed = Signal()
+"""A login ID leads to this user no more."""
+user_password_changed = Signal()
+"""A regular user has another password; `details["method"]` is `password` (by who is signed in) or `reset_link`."""
 user_expired = Signal()
 """A guest whom nothing leads back to was set aside, to be removed days later; `event.end_user` has an `id` only."""
 user_deleted = Signal()
@@ -41,6 +51,10 @@ SIGNALS = {
     "user.authenticated": user_authenticated,
     "user.device_key.added": user_device_key_added,
     "user.device_key.removed": user_device_key_removed,
+    "user.login_id.added": user_login_id_added,
+    "user.login_id.verified": user_login_id_verified,
+    "user.login_id.removed": user_login_id_removed,
+    "user.password.changed": user_password_changed,
     "user.expired": user_expired,
     "user.deleted": user_deleted,
     "user.signed_out": user_signed_out,
@@ -51,8 +65,14 @@ AUDITED = {
     "user.anonymous.promoted": "users",
     "user.device_key.added": "security",
     "user.device_key.removed": "security",
+    "user.login_id.added": "security",
+    "user.login_id.verified": "security",
+    "user.login_id.removed": "security",
+    "user.password.changed": "security",
 }
 """What the audit log keeps of everybody, by category. What is as frequent as sign-ups and log-ins is not in it."""
+NOT_KEPT = "login_id"
+"""The detail that the audit log goes without: it is kept for longer than anybody's address should be."""
 REPLAYS = ("refresh_token_reused", "authorization_code_reused")
 
 
@@ -97,6 +117,12 @@ def emit(event: Event) -> None:
         transaction.on_commit(lambda: metrics.count(*COUNTED[event.type](event)), robust=True)
 
 
+def emit_login_id(verb: str, row: LoginID, **details: Any) -> None:
+    """`added`, `verified` or `removed`."""
+    about = {"login_id_type": row.type, "login_id": row.value}
+    emit(Event(f"user.login_id.{verb}", row.end_user, details=about | details))
+
+
 def _audit(event: Event) -> None:
     category, type = AUDITED.get(event.type), event.type
     if event.details.get("reason") in REPLAYS:
@@ -105,7 +131,8 @@ def _audit(event: Event) -> None:
     if category:
         person, session = event.end_user, event.session
         target = f"session:{session.pk}" if session else ""
-        record(category, type, project=person.project_id, end_user_id=person.pk, target=target, changes=event.details)
+        facts = {name: value for name, value in event.details.items() if name != NOT_KEPT}
+        record(category, type, project=person.project_id, end_user_id=person.pk, target=target, changes=facts)
 
 
 def _send(signal: Signal, event: Event) -> None:

@@ -105,10 +105,10 @@ DOORS = {"protocols", "pages", "management", "admin", "contrib"} | HOST_FACING
 FRAME = {"access_checks", "access_guards", "apps", "checks", "urls", "migrations", "templatetags", "__init__"}
 # Use case → the use cases it may import.
 PEERS: dict[str, set[str]] = {
-    "account": {"limits", "onetime", "promotion"},
+    "account": {"adapters", "events", "limits", "onetime", "promotion"},
     "administration": {"adapters", "device_keys", "erasure", "events", "sessions"},
     "adapters": set(),
-    "adoption": {"adapters", "audit", "onetime"},
+    "adoption": {"adapters", "audit", "events", "onetime"},
     "applications": {"audit", "reach"},
     "api_keys": {"audit", "limits", "promotion"},
     "audit": set(),

@@ -182,10 +182,14 @@ def claim(row: LoginID) -> None:
         if LoginID.objects.filter(pk=row.pk, verified_at=None).update(verified_at=timezone.now()):
             row.end_user.user.set_unusable_password()
             row.end_user.user.save(update_fields=["password"])
-            row.end_user.login_ids.exclude(pk=row.pk).delete()
+            others = row.end_user.login_ids.exclude(pk=row.pk)
+            for other in others:
+                events.emit_login_id("removed", other)
+            others.delete()
             row.end_user.api_keys.all().delete()
             end_all_sessions(row.end_user)
             onetime.void_all(row.end_user)
+            events.emit_login_id("verified", row, claimed=True)
     row.refresh_from_db(fields=["verified_at"])
 
 

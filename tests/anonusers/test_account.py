@@ -211,6 +211,23 @@ def test_what_cannot_be_added(anna, type, text, error):
     assert not mail.outbox
 
 
+@pytest.mark.parametrize("type", ["email", "username"])
+def test_what_a_user_of_the_hosts_own_has_is_taken(anna, django_user_model, type):
+    """They never were guests, so no login ID of ours says that they are here."""
+    project = anna.project
+    project.login_ids = ["email", "username"]
+    project.save()
+    taken = {"email": "Chief@example.com", "username": "Chief"}[type]
+    django_user_model.objects.create_user(
+        "chief" if type == "username" else "boss", "chief@example.com" if type == "email" else "", password="x"
+    )
+    before = state_of(anna.user), list(anna.login_ids.values())
+    with pytest.raises(LoginIDTaken):
+        added = account.add_login_id(end_user=anna, project=project, type=type, text=taken)
+        account.finish_login_id(end_user=anna, handle=added.handle, host=HOST, code=last_code())
+    assert (state_of(anna.user), list(anna.login_ids.values())) == before
+
+
 def test_an_account_with_an_unproven_address_gets_no_second_one(application):
     end_user = regular_user(application, verified=False)
     before = row_counts()

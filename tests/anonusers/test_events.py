@@ -3,9 +3,12 @@
 import pytest
 from django.db import transaction
 
-from anonusers import events, sessions, signup
-from anonusers.models import Session
-from tests.conftest import row_counts
+from anonusers import account, events, login, sessions, signup
+from anonusers.adoption import follow_email
+from anonusers.errors import CredentialsWrong, LoginIDNotAllowed
+from anonusers.models import AuditEvent, LoginID, Session
+from tests.conftest import HOST, row_counts
+from tests.people import EMAIL, PASSWORD, last_code, regular_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -82,3 +85,110 @@ def test_a_receiver_that_fails_disturbs_nobody(application, heard, caplog):
         events.user_created.disconnect(broken)
     assert len(heard) == 1
     assert "receiver is broken" in caplog.text
+
+
+# --- login IDs and passwords ------------------------------------------------------------------------------------------
+
+NEW_PASSWORD = "eight wild walruses"
+OTHER = "new@example.com"
+
+
+@pytest.fixture
+def anna(application, heard):
+    """A regular user; what made one of her is not heard any more."""
+    application.project.login_ids = ["email", "username"]
+    application.project.save()
+    end_user = regular_user(application)
+    heard.clear()
+    return end_user
+
+
+def add(end_user, text=OTHER):
+    pending = account.add_login_id(end_user=end_user, project=end_user.project, type="email", text=text)
+    return account.finish_login_id(end_user=end_user, handle=pending.handle, host=HOST, code=last_code())
+
+
+def audited():
+    rows = AuditEvent.objects.filter(category="security").order_by("pk")
+    return [(row.type, row.end_user_id, row.changes) for row in rows]
+
+
+def about(text=OTHER, type="email", **more):
+    return {"login_id_type": type, "login_id": text} | more
+
+
+def test_a_login_id_that_comes_and_goes_is_told_and_audited_without_the_address(anna, heard):
+    row = add(anna)
+    account.remove_login_id(end_user=anna, login_id=row)
+    account.add_login_id(end_user=anna, project=anna.project, type="username", text="anna")
+    assert [(event.type, event.end_user.pk, event.details) for event in heard] == [
+        ("user.login_id.added", anna.pk, about(verified=True)),
+        ("user.login_id.removed", anna.pk, about()),
+        ("user.login_id.added", anna.pk, about("anna", "username", verified=False)),
+    ]
+    assert audited() == [
+        ("user.login_id.added", anna.pk, {"login_id_type": "email", "verified": True}),
+        ("user.login_id.removed", anna.pk, {"login_id_type": "email"}),
+        ("user.login_id.added", anna.pk, {"login_id_type": "username", "verified": False}),
+    ]
+
+
+def test_what_is_refused_is_not_told(anna, heard):
+    with pytest.raises(LoginIDNotAllowed):
+        account.remove_login_id(end_user=anna, login_id=anna.login_ids.get())
+    with pytest.raises(CredentialsWrong):
+        account.change_password(end_user=anna, current="wrong", new=NEW_PASSWORD, keep=None)
+    assert (heard, audited()) == ([], [])
+
+
+def test_a_login_id_that_is_proven_is_told_once(application, heard):
+    end_user = regular_user(application, verified=False)
+    heard.clear()
+    pending = account.verify_login_id(end_user=end_user, login_id=end_user.login_ids.get())
+    account.finish_login_id(end_user=end_user, handle=pending.handle, host=HOST, code=last_code())
+    assert [(event.type, event.details) for event in heard] == [("user.login_id.verified", about(EMAIL))]
+    assert audited() == [("user.login_id.verified", end_user.pk, {"login_id_type": "email"})]
+
+
+def test_an_account_that_goes_to_the_owner_of_its_address_is_told(application, heard):
+    """What somebody had set up who never proved the address has gone; an operator can see why."""
+    squatter = regular_user(application, verified=False)
+    LoginID.objects.create(
+        project=squatter.project, end_user=squatter, type="username", value="anna", key="username:anna"
+    )
+    heard.clear()
+    pending = login.begin_code_login(project=squatter.project, text=EMAIL)
+    login.finish_code_login(handle=pending.handle, host=HOST, code=last_code())
+    assert [(event.type, event.details) for event in heard] == [
+        ("user.login_id.removed", about("anna", "username")),
+        ("user.login_id.verified", about(EMAIL, claimed=True)),
+    ]
+    assert audited()[-1] == ("user.login_id.verified", squatter.pk, {"login_id_type": "email", "claimed": True})
+
+
+def test_a_new_password_is_told_with_how_it_came(anna, application, heard):
+    account.change_password(end_user=anna, current=PASSWORD, new=NEW_PASSWORD, keep=None)
+    secrets = []
+    account.request_password_reset(project=anna.project, text=EMAIL, link=lambda secret: secrets.append(secret) or "")
+    account.reset_password(secret=secrets[0], host=HOST, password=PASSWORD)
+    told = [("user.password.changed", {"method": "password"}), ("user.password.changed", {"method": "reset_link"})]
+    assert [(event.type, event.details) for event in heard] == told
+    assert audited() == [(type, anna.pk, details) for type, details in told]
+
+
+def test_what_the_host_says_of_an_address_is_told_as_the_hosts(anna, heard):
+    follow_email(anna, OTHER, instead_of=[EMAIL])
+    follow_email(anna, OTHER, verified=True)
+    follow_email(anna, OTHER, verified=True)
+    assert [(event.type, event.details) for event in heard] == [
+        ("user.login_id.removed", about(EMAIL, by_host=True)),
+        ("user.login_id.added", about(verified=False, by_host=True)),
+        ("user.login_id.verified", about(by_host=True)),
+    ]
+
+
+def test_nothing_of_a_login_id_is_told_that_was_rolled_back(anna, heard):
+    with pytest.raises(RuntimeError), transaction.atomic():
+        account.add_login_id(end_user=anna, project=anna.project, type="username", text="anna")
+        raise RuntimeError
+    assert (heard, audited()) == ([], [])

@@ -219,7 +219,7 @@ def test_what_needs_the_users_lock_finds_them_gone(removed):
     owner, login_id = removed
     before = row_counts()
     with pytest.raises(GuestGone), transaction.atomic():
-        account._set_password(owner, "hash")
+        account._set_password(owner, "hash", method="password")
     with pytest.raises(GuestGone):
         account.remove_login_id(end_user=owner, login_id=login_id)
     with pytest.raises(GuestGone):

@@ -13,6 +13,7 @@ class AllauthConfig(AppConfig):
         from anonusers.contrib.allauth import checks  # noqa: F401  (registers the system checks)
 
         if apps.is_installed("allauth.account"):
-            from anonusers.contrib.allauth import receivers
+            from anonusers.contrib.allauth import addresses, receivers
 
+            addresses.connect()
             receivers.connect()
