@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from django.db import OperationalError, connections, router, transaction
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from anonusers import events, leftovers, statistics
 from anonusers.cleanup_run import Run
@@ -50,6 +51,13 @@ FEW = 1000
 SILENCE = timedelta(minutes=10)
 """A run that was not heard of for so long has died."""
 RUNS_KEPT = timedelta(days=365)
+UNUSUAL = gettext_noop(
+    "%(many)s of %(everybody)s guests would go, more than %(percent)s %% of them. Look at a dry run, then confirm it."
+)
+BROKEN = gettext_noop("an error stopped it, see the log")
+KILLED = gettext_noop("it was killed, or its machine went away")
+"""Why a run did not come to its end: stored and logged in English, and to be translated for whoever looks. The values
+of UNUSUAL are in the run's report."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,8 @@ def clean_up(
     began = time.monotonic()
     most = min(limit or project.removals_per_run, project.removals_per_run)
     run = Run(project, now or timezone.now(), plan(), most, batch, pause)
-    reason = "" if confirmed else _unusual(run)
+    run.unusual = {} if confirmed else _unusual(run)
+    reason = UNUSUAL % run.unusual if run.unusual else ""
     if dry_run:
         for count, _ in POLICIES.values():
             count(run)
@@ -99,7 +108,7 @@ def clean_up(
                     act(run)
             run.forecast = forecast(project, now=run.now, pause=pause / 10)
         except BaseException:
-            _close(run, CleanupRun.State.INTERRUPTED, "an error stopped it, see the log")
+            _close(run, CleanupRun.State.INTERRUPTED, BROKEN)
             raise
     state = CleanupRun.State.STOPPED if reason else CleanupRun.State.FINISHED
     if reason:
@@ -115,23 +124,20 @@ def restore(*, sub: uuid.UUID, project: Project | None = None) -> bool:
     return bool((aside if project is None else aside.filter(project=project)).update(quarantined_at=None))
 
 
-def _unusual(run: Run) -> str:
-    """Why this run should not touch guests before somebody has had a look; empty where it may."""
+def _unusual(run: Run) -> dict[str, int]:
+    """The values of why this run should not touch guests before somebody has had a look; empty where it may."""
     many = everybody = 0
     for window in people_windows(run.project, run.batch):
         many += len(_look(run, window).unreachable)
         everybody += guests_in(run.project, window).count()
     if many <= FEW or many * 100 <= everybody * run.project.removals_percent:
-        return ""
-    return (
-        f"{many} of {everybody} guests would go, more than {run.project.removals_percent} % of them. "
-        "Look at a dry run, then confirm it."
-    )
+        return {}
+    return {"many": many, "everybody": everybody, "percent": run.project.removals_percent}
 
 
 def _note_the_dead(project: Project) -> None:
     silent = CleanupRun.objects.filter(project=project, state="running", seen_at__lt=timezone.now() - SILENCE)
-    silent.update(state=CleanupRun.State.INTERRUPTED, reason="it was killed, or its machine went away")
+    silent.update(state=CleanupRun.State.INTERRUPTED, reason=KILLED)
     CleanupRun.objects.filter(project=project, started_at__lt=timezone.now() - RUNS_KEPT).delete()
 
 

@@ -35,6 +35,7 @@ class Run:
     samples: list[str] = field(default_factory=list)
     forecast: list[Forecast] = field(default_factory=list)
     leaving: set[uuid.UUID] = field(default_factory=set)  # in a dry run: whose sessions and secrets go with them
+    unusual: dict[str, int] = field(default_factory=dict)  # why guests stay, in numbers
     told_at: datetime | None = None
 
     def ago(self, days: int) -> datetime:
@@ -53,6 +54,7 @@ class Run:
             "counts": dict(sorted(self.counts.items())),
             "samples": self.samples,
             "forecast": [asdict(one) for one in self.forecast],
+            **({"unusual": self.unusual} if self.unusual else {}),
         }
 
 

@@ -15,14 +15,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db import OperationalError, connections, transaction
+from django.db import DatabaseError, OperationalError, connections, transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from anonusers.administration import delete_user, disable_user, enable_user, end_sessions
 from anonusers.audit import record
-from anonusers.errors import AnonUsersError, ErasureForbidden
+from anonusers.errors import AnonUsersError, CleanupRefused, ErasureForbidden
 from anonusers.models import EndUser
 from anonusers.people import LAST_ID, Cursor, next_ids, parse_cursor
 from portal.models import Job
@@ -35,6 +36,15 @@ LEASE = timedelta(seconds=60)
 """So long nobody else goes on with a job; a batch takes a few seconds."""
 TRIES = 5
 OPEN = (Job.State.WAITING, Job.State.RUNNING)
+FAILURES: dict[str, Any] = {
+    "filters_gone": _("Its filters are not valid any more: what they name is gone."),
+    "undeclared": _("Nobody can be deleted before it is declared what becomes of the host's data: %(detail)s"),
+    "refused": _("This server refused it: %(detail)s"),
+    "database": _("The database could not be used: %(detail)s"),
+    "unexpected": _("Something went wrong that nobody expected, see the server's log: %(detail)s"),
+}
+"""Why a job failed, for whoever looks, in their language. `Job.error` is the code, or `code: detail`; a detail is what
+the library, the host or `manage.py check` says, and nothing that we could translate."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +126,10 @@ class _Lost(Exception):
     """The lease is somebody else's, or the job was cancelled."""
 
 
+class _FiltersGone(Exception):
+    """What a filter names, such as an application, was deleted meanwhile."""
+
+
 def work(pk: int) -> bool:
     """Take a job that nobody holds, and go on to its end. False where somebody holds it, or it has ended."""
     lease = _claim(pk)
@@ -175,14 +189,17 @@ def _do_batch(pk: int, lease: datetime) -> datetime | None:
 
 
 def _next(job: Job) -> tuple[list[uuid.UUID], str | None]:
-    """The next people, and what names the last one that was looked at; None behind everybody."""
+    """The next people, and what names the last one that was looked at; None behind everybody.
+
+    Raises: _FiltersGone.
+    """
     if "subs" in job.selection:
         rest = sorted(sub for sub in job.selection["subs"] if sub > job.cursor)
         batch = rest[:BATCH]
         return [uuid.UUID(sub) for sub in batch], batch[-1] if len(rest) > BATCH else None
     form = read_query(job.selection["filters"], job.project)
     if not form.is_valid():
-        raise ValueError("the filters are not valid any more")  # its application was deleted, say
+        raise _FiltersGone
     # Who came after the job was ordered was not meant.
     after = parse_cursor(job.cursor) if job.cursor else Cursor(job.created_at, LAST_ID)
     ids, place = next_ids(job.project, filters=form.filters, after=after, size=BATCH, now=job.created_at)
@@ -202,7 +219,28 @@ def _actor_of(job: Job) -> Any:
 
 
 def _fail(pk: int, lease: datetime, error: Exception) -> None:
-    words = error.message if isinstance(error, AnonUsersError) else f"{type(error).__name__}: {error}"
     Job.objects.filter(pk=pk, state=Job.State.RUNNING, leased_until=lease).update(
-        state=Job.State.FAILED, error=" ".join(words.split())[:300], leased_until=None, finished_at=timezone.now()
+        state=Job.State.FAILED, error=_failure_of(error)[:300], leased_until=None, finished_at=timezone.now()
     )
+
+
+def _failure_of(error: Exception) -> str:
+    match error:
+        case _FiltersGone():
+            return "filters_gone"
+        case CleanupRefused():
+            code, detail = "undeclared", error.message
+        case AnonUsersError():
+            code, detail = "refused", error.message
+        case _:
+            code = "database" if isinstance(error, DatabaseError) else "unexpected"
+            detail = f"{type(error).__name__}: {error}"
+    return f"{code}: {' '.join(detail.split())}"
+
+
+def failure_in_words(job: Job) -> str:
+    """Why it failed; what is no code of ours, such as a sentence of an earlier version, as it stands there."""
+    code, _colon, detail = job.error.partition(": ")
+    if code not in FAILURES:
+        return job.error
+    return str(FAILURES[code]) % {"detail": gettext(detail) if detail else ""}

@@ -110,6 +110,7 @@ class Job(models.Model):
     passed_over = models.PositiveIntegerField(default=0)
     # The last sub that was looked at: the next batch begins behind it.
     cursor = models.CharField(max_length=100, blank=True)
+    # A code, or `code: detail`, and never a sentence of ours: who looks later may speak another language.
     error = models.CharField(max_length=300, blank=True)
     leased_until = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)

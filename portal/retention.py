@@ -9,8 +9,9 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from anonusers.budgets import read_budget
+from anonusers.cleanup import BROKEN, KILLED, UNUSUAL
 from anonusers.conf import conf
-from anonusers.models import Project
+from anonusers.models import CleanupRun, Project
 from portal.durations import grouped
 from portal.fields import BudgetField, DaysField, GuestsField, NetworksField, PercentField
 from portal.forms import SettingsForm
@@ -199,3 +200,14 @@ def counts_in_words(counts: Mapping[str, int], *, all_of_them: bool = False) -> 
     names = [*known, *sorted(counts.keys() - known.keys())]
     always = ("removed", "quarantined") if all_of_them else ()
     return [Count(counts.get(name, 0), known.get(name, name)) for name in names if counts.get(name) or name in always]
+
+
+def reason_in_words(run: CleanupRun) -> str:
+    """Why it did not come to its end; what is no text of ours, or has no values, as it stands there."""
+    if run.reason in (BROKEN, KILLED):
+        return gettext(run.reason)
+    try:
+        numbers = {name: grouped(run.report["unusual"][name]) for name in ("many", "everybody", "percent")}
+    except (KeyError, TypeError):  # of an earlier version
+        return run.reason
+    return gettext(UNUSUAL) % numbers if run.reason else ""

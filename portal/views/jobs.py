@@ -181,6 +181,7 @@ class JobView(ProjectView):
             status,
             job=job,
             verb=jobs.ACTIONS[job.action].verb,
+            failure=jobs.failure_in_words(job),
             is_open=job.state in jobs.OPEN,
             looked_at=looked_at,
             percent=min(100, looked_at * 100 // job.total) if job.total else None,

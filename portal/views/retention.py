@@ -22,7 +22,7 @@ from anonusers.models import CleanupRun, EndUser, Project
 from anonusers.retention import statement
 from portal.access import projects_of
 from portal.forms import SettingsForm
-from portal.retention import RetentionForm, counts_in_words
+from portal.retention import RetentionForm, counts_in_words, reason_in_words
 from portal.views.pages import SettingsView
 
 RUNS = QUARANTINED = 20
@@ -149,6 +149,7 @@ class RetentionView(SettingsView):
                 "row": run,
                 "is_silent": run.state == CleanupRun.State.RUNNING and run.seen_at < silent,
                 "counts": counts_in_words(run.report.get("counts", {})),
+                "reason": reason_in_words(run),
             }
             for run in CleanupRun.objects.filter(project=self.project).order_by("-started_at", "-pk")[:RUNS]
         ]

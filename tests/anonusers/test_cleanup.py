@@ -514,6 +514,7 @@ def test_an_unusual_share_stops_until_somebody_has_confirmed_it(application, mon
         ("ERROR", f"clean-up of guestbook: {reason}")
     ]
     assert CleanupRun.objects.values_list("state", "reason").get() == ("stopped", reason)
+    assert CleanupRun.objects.get().report["unusual"] == {"many": 3, "everybody": 5, "percent": 50}
     expected, before = all_of(*old), snapshot()
     report = run(application.project, confirmed=True)
     assert (report.state, report.reason, counts(report)) == ("finished", "", {"removed": 3})

@@ -8,13 +8,15 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.management import call_command
-from django.db import OperationalError, connection
+from django.db import IntegrityError, OperationalError, connection
 from django.test import Client
-from django.utils import timezone
+from django.utils import timezone, translation
+from django.utils.html import escape
 
 from anonusers import people
-from anonusers.errors import ErasureForbidden
+from anonusers.errors import Busy, CleanupRefused, ErasureForbidden
 from anonusers.models import Application, AuditEvent, EndUser, Project, Session
 from portal import jobs
 from portal.models import Job
@@ -359,8 +361,106 @@ def test_filters_that_are_not_valid_any_more_stop_a_job(project: Project) -> Non
     application.delete()
     jobs.work(job.pk)
     assert facts_of(job) == ("failed", 0, 0)
-    assert "filters are not valid" in job.error
+    assert job.error == "filters_gone"
     assert disabled() == set()
+
+
+class Undeclared(CleanupRefused):
+    """Whatever is a kind of it is told as it."""
+
+
+FAILURES: list[tuple[Exception, str, str, str]] = [
+    (
+        jobs._FiltersGone(),
+        "filters_gone",
+        "Its filters are not valid any more: what they name is gone.",
+        "Die Filter sind nicht mehr gültig: Was sie nennen, gibt es nicht mehr.",
+    ),
+    (
+        Undeclared("shop.Order.user leads\n to a user."),
+        "undeclared: shop.Order.user leads to a user.",
+        "Nobody can be deleted before it is declared what becomes of the host's data: shop.Order.user leads to a user.",
+        "Niemand kann gelöscht werden, bevor angegeben ist, was aus den Daten des Hosts wird: "
+        "shop.Order.user leads to a user.",
+    ),
+    (
+        Busy(),
+        "refused: Too much is going on at once. Try again in a moment.",
+        "This server refused it: Too much is going on at once. Try again in a moment.",
+        "Dieser Server hat es abgelehnt: Im Moment ist zu viel los. Versuchen Sie es gleich noch einmal.",
+    ),
+    (
+        IntegrityError("100% <b>"),
+        "database: IntegrityError: 100% <b>",
+        "The database could not be used: IntegrityError: 100% <b>",
+        "Die Datenbank war nicht zu gebrauchen: IntegrityError: 100% <b>",
+    ),
+    (
+        RuntimeError("a bug: 7"),
+        "unexpected: RuntimeError: a bug: 7",
+        "Something went wrong that nobody expected, see the server's log: RuntimeError: a bug: 7",
+        "Etwas Unerwartetes ist schiefgegangen, siehe das Log des Servers: RuntimeError: a bug: 7",
+    ),
+]
+
+
+@pytest.mark.parametrize(("error", "stored", "english", "german"), FAILURES, ids=[one[1][:9] for one in FAILURES])
+def test_why_it_failed_is_said_in_the_language_of_whoever_looks(
+    portal: Client,
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    stored: str,
+    english: str,
+    german: str,
+) -> None:
+    make_people(project, 1)
+    _fails(99, error, monkeypatch)
+    job = order(project)
+    with translation.override("fr"):  # the language of who ordered it, or of nobody
+        jobs.work(job.pk)
+    job.refresh_from_db()
+    assert (job.state, job.error) == ("failed", stored)
+    for language, words in (("en", english), ("de", german)):
+        response = portal.get(page_of(job), headers={"Accept-Language": language})
+        assert f"<p>{escape(words)}</p>" in text_of(response)
+
+
+def test_every_code_has_words_and_no_other_text_is_taken_for_one() -> None:
+    assert {stored.partition(":")[0] for _error, stored, _english, _german in FAILURES} == set(jobs.FAILURES)
+    for language, _name in settings.LANGUAGES:
+        with translation.override(language):
+            for code in jobs.FAILURES:
+                assert "x: 1%" in jobs.failure_in_words(Job(error=f"{code}: x: 1%")) or code == "filters_gone"
+            assert jobs.failure_in_words(Job(error="database: ")) == str(jobs.FAILURES["database"]) % {"detail": ""}
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        "OperationalError: lock timeout",
+        "ValueError: the filters are not valid any more",
+        "The clean-up cannot run: it is not declared what becomes of the host's data.",
+        "Something: 100% of it",
+        "no_code_of_ours: x",
+        "",
+    ],
+)
+def test_what_an_earlier_version_has_stored_is_shown_as_it_is(portal: Client, project: Project, stored: str) -> None:
+    job = order(project, state="failed", error=stored)
+    for language in ("en", "ja"):
+        response = portal.get(page_of(job), headers={"Accept-Language": language})
+        assert f"<p>{escape(stored)}</p>" in text_of(response)
+    assert state_of(job)[0]["error"] == stored
+
+
+def test_a_long_detail_is_cut_and_its_code_is_not(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_people(project, 1)
+    _fails(99, RuntimeError("x" * 500), monkeypatch)
+    job = order(project)
+    jobs.work(job.pk)
+    job.refresh_from_db()
+    assert job.error == f"unexpected: RuntimeError: {'x' * 500}"[:300]
 
 
 def _fails(times: int, error: Exception, monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -393,7 +493,7 @@ def test_a_batch_is_not_repeated_for_ever(project: Project, monkeypatch: pytest.
     job = order(project)
     jobs.work(job.pk)
     assert facts_of(job) == ("failed", 0, 0)
-    assert job.error == "OperationalError: lock timeout"
+    assert job.error == "database: OperationalError: lock timeout"
     assert len(calls) == jobs.TRIES
 
 
@@ -412,7 +512,7 @@ def test_a_batch_is_done_wholly_or_not_at_all(
     job = order(project, selection={"subs": [row.pk.hex for row in rows]})
     jobs.work(job.pk)
     assert facts_of(job) == ("failed", 4, 0)
-    assert (job.error, job.cursor) == ("RuntimeError: a bug", rows[3].pk.hex)
+    assert (job.error, job.cursor) == ("unexpected: RuntimeError: a bug", rows[3].pk.hex)
     assert disabled() == keys_of(rows[:4])
     monkeypatch.setattr(jobs, "disable_user", original)
     assert jobs.retry(job)

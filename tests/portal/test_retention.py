@@ -11,10 +11,20 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from anonusers import cleanup
 from anonusers.forecast import Forecast
 from anonusers.models import AnonymousIdentity, CleanupRun, EndUser, Project
 from anonusers.project_keys import PROJECT
-from portal.retention import BUDGETS, LIMITS, RETENTION, Outcome, RetentionForm, counts_in_words, limit_in_words
+from portal.retention import (
+    BUDGETS,
+    LIMITS,
+    RETENTION,
+    Outcome,
+    RetentionForm,
+    counts_in_words,
+    limit_in_words,
+    reason_in_words,
+)
 from portal.views import retention as view
 from tests.conftest import HOST, make_project, row_counts, state_of
 from tests.portal.conftest import save, version_in
@@ -450,6 +460,47 @@ def test_each_state_has_its_badge(fields: dict[str, Any], words: str, portal: Cl
     assert f">{words}</span>" in page
     assert "912 of 1000 would go &lt;b&gt;" in page or run.state != "stopped"
     assert ("Nothing so far." if run.state == "running" else "Nothing was removed.") in page
+
+
+UNUSUAL = {"many": 1912, "everybody": 3000, "percent": 50}
+REASONS: list[tuple[str, dict[str, Any], str, str]] = [
+    (
+        cleanup.UNUSUAL % UNUSUAL,
+        {"unusual": UNUSUAL},
+        "1,912 of 3,000 guests would go, more than 50 % of them. Look at a dry run, then confirm it.",
+        "1.912 von 3.000 Gästen würden gehen, mehr als 50 % von ihnen. Sehen Sie einen Probelauf an, "
+        "dann bestätigen Sie ihn.",
+    ),
+    (
+        cleanup.BROKEN,
+        {"unusual": UNUSUAL},
+        "An error stopped it, see the log",
+        "Ein Fehler hat sie angehalten, siehe das Log",
+    ),
+    (
+        cleanup.KILLED,
+        {},
+        "It was killed, or its machine went away",
+        "Sie wurde abgebrochen, oder ihre Maschine ist ausgefallen",
+    ),
+    ("912 of 1000 guests would go.", {}, "912 of 1000 guests would go.", "912 of 1000 guests would go."),
+    ("whatever stands there", {"unusual": {"many": 1}}, "Whatever stands there", "Whatever stands there"),
+]
+
+
+@pytest.mark.parametrize(("reason", "report", "english", "german"), REASONS)
+def test_why_a_clean_up_stopped_is_said_in_the_language_of_whoever_looks(
+    portal: Client, project: Project, reason: str, report: dict[str, Any], english: str, german: str
+) -> None:
+    a_run(project, state="stopped", reason=reason, report=report)
+    for language, words in (("en", english), ("de", german)):
+        page = text_of(portal.get(URL, headers={"Accept-Language": language}))
+        assert f'<span class="words">{words}</span>' in page
+
+
+def test_who_came_to_the_end_needs_no_reason(portal: Client, project: Project) -> None:
+    run = a_run(project, state="finished", report={"unusual": UNUSUAL})
+    assert reason_in_words(run) == ""
 
 
 def test_an_old_report_without_counts_is_shown(portal: Client, project: Project) -> None:
