@@ -20,10 +20,12 @@ from anonusers.keys import create_keys
 from anonusers.models import Application, Project
 
 NO_SKIP = bool(os.environ.get("ANONUSERS_NO_SKIP"))
-# A developer's run looks at new examples each time; CI must not fail by luck on what nobody has changed.
-hypothesis.settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI"):
-    hypothesis.settings.load_profile("ci")
+# An example that takes long on a busy machine is no failure. A developer's run looks at new ones each time; CI must not
+# fail by luck on what nobody has changed.
+PATIENT = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile("patient", PATIENT)
+hypothesis.settings.register_profile("ci", PATIENT, derandomize=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "patient")
 # Whole projects with user models of their own, each for a process of its own (test_hosts.py).
 collect_ignore = ["hosts"]
 # Marker → the database beside which its tests run.

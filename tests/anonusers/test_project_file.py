@@ -977,7 +977,11 @@ def applications(draw):
     return table | {"client_id": client_id, "type": kind, "access_token_lifetime": access}
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(project=projects(), listed=st.lists(applications(), max_size=3, unique_by=lambda table: table["client_id"]))
 def test_any_project_survives_the_round_trip_byte_by_byte(apply, project, listed):
     Project.objects.all().delete()

@@ -634,7 +634,11 @@ def test_what_is_written_is_read_as_it_was(directory):
     assert (folded.providers, folded.root) == (directory.providers, directory.root)
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(directory=directories())
 def test_the_round_trip_through_the_database_loses_nothing_byte_by_byte(db, directory):
     Project.objects.all().delete()

@@ -664,7 +664,11 @@ class Real:
             review.roll_back(self.project, number, author=self.author, expected=foreseen.expected)
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(story=st.lists(steps, min_size=4, max_size=14))
 def test_any_story_ends_as_a_plain_model_says(
     story: list[Any], project: Project, application: Application, operator: Any
