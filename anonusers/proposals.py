@@ -11,10 +11,11 @@ from anonusers.project_file import Change, ProjectFile
 @dataclass(frozen=True)
 class Proposed:
     """`waiting` changes wait for review. `left_out` are those that cannot wait: whole applications, hosts, and what
-    depends on them."""
+    depends on them. `made` are the client IDs of applications that were made at once, so that the others can wait."""
 
     waiting: int
     left_out: tuple[Change, ...]
+    made: tuple[str, ...] = ()
 
 
 Propose = Callable[[Project, ProjectFile, Any], Proposed]

@@ -10,6 +10,7 @@ from anonusers.models import Application, Project
 from anonusers.project_file import ProjectFile, difference
 from anonusers.proposals import Proposed
 from portal.models import Draft
+from portal.realm import make_application
 from portal.review import PROJECT, keep, lock, overlay, target_of
 
 
@@ -24,10 +25,12 @@ class Nobody:
 def propose(project: Project, project_file: ProjectFile, author: Any = None) -> Proposed:
     """Put what the file changes into the project's draft; the project collects changes from now on.
 
-    Left out is what a draft cannot hold: applications as a whole, hosts, and the app ID of an application that is not
-    there. Raises: DraftChanged, InvalidProjectFile
+    The application of a Realm app is made at once where there is none: a client ID waits in no draft. It opens nothing
+    of that door before the project names it. Left out is what a draft cannot hold: other applications as a whole,
+    hosts, and the app ID of an application that is not there. Raises: DraftChanged, InvalidProjectFile
     """
     project, draft = lock(project)
+    made = _make_realm_application(project, project_file, author)
     if draft is None:
         draft = Draft.objects.create(project=project)
         record("settings", "review.enabled", project=project, actor=author, target=PROJECT)
@@ -51,4 +54,13 @@ def propose(project: Project, project_file: ProjectFile, author: Any = None) -> 
             setattr(changed, column, new)
         if keep(draft, row, changed, columns, author=author or Nobody()):
             record("settings", "draft.changed", project=project, actor=author, target=target_of(row), changes=told)
-    return Proposed(len(changes) - len(left_out), tuple(left_out))
+    return Proposed(len(changes) - len(left_out), tuple(left_out), made)
+
+
+def _make_realm_application(project: Project, project_file: ProjectFile, author: Any) -> tuple[str, ...]:
+    app_id = project_file.project["realm_app_id"]
+    new = {change.client_id for change in difference(project_file) if change.column == "" and change.new is not None}
+    if app_id not in new:
+        return ()
+    make_application(project, actor=author, app_id=app_id)
+    return (app_id,)

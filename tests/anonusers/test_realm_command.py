@@ -1,10 +1,12 @@
 """`manage.py anonusers_realm`: import, export, import-users."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 
 import pytest
+from django.contrib.auth.models import User
 from django.core import mail
 from django.core.management import CommandError, call_command
 from django.utils import timezone
@@ -23,10 +25,12 @@ from anonusers.models import (
     RealmUser,
     Session,
 )
+from anonusers.realm_files import plan_import
+from portal import review
 from portal.models import Draft
 from tests.anonusers.app_directories import ANON, NEW, STITCH, write, zipped
 from tests.cleaning import set_project
-from tests.conftest import make_application, make_project, row_counts, state_of
+from tests.conftest import HOST, make_application, make_project, row_counts, state_of
 from tests.people import regular_user
 
 LETTERS = "nwlquagybvdoinonqaisntzi"
@@ -103,19 +107,61 @@ def test_without_deploy_the_changes_wait_in_the_portal(shop, directory):
     assert RealmApp.objects.get().provider_ids["anon-user"] == ANON["_id"]
 
 
-def test_what_a_draft_cannot_hold_is_said_and_left_out(db, directory):
-    make_project("shop")
+def test_a_first_import_can_wait_for_review_too(db, directory, client):
+    """Its application is made at once, and opens nothing of Realm before the draft is deployed."""
+    project = make_project("shop")
+
+    def location():
+        return client.get("/api/client/v2.0/app/shop-abcde/location", HTTP_HOST=HOST).status_code
 
     said, _ = realm("import", directory, "--project", "shop")
 
-    assert said.splitlines()[-4:] == [
-        "Left out, since a draft cannot hold a new application, or what depends on it:",
-        "  project.realm.app_id",
-        '  applications["shop-abcde"]',
+    [application] = Application.objects.all()
+    assert (application.client_id, application.refresh_token_idle_timeout) == ("shop-abcde", 90 * 86_400)
+    assert "The application shop-abcde was made: a client ID waits in no draft." in said.splitlines()
+    assert "Left out" not in said
+    draft = Draft.objects.get()
+    assert draft.changes["project"]["realm_app_id"] == {"old": "", "new": "shop-abcde"}
+    assert (Project.objects.get().realm_app_id, location()) == ("", 404)
+    assert "application.created" in AuditEvent.objects.values_list("type", flat=True)
+
+    review.deploy(project, author=User.objects.create_user("olga"), expected=review.version_of(draft))
+
+    assert (Project.objects.get().realm_app_id, location()) == ("shop-abcde", 200)
+    again, _ = realm("import", directory, "--project", "shop")
+    assert again == "No changes.\n"
+
+
+def test_the_app_of_another_project_makes_no_application(db, directory):
+    make_project("shop")
+    make_project("other", "other.example.com", realm_app_id="shop-abcde")
+    before = row_counts(), list(Draft.objects.all())
+
+    with pytest.raises(CommandError, match='belongs to the project "other"'):
+        realm("import", directory, "--project", "shop")
+
+    assert (row_counts(), list(Draft.objects.all())) == before
+
+
+def test_what_a_draft_cannot_hold_is_said_and_left_out(shop, directory, monkeypatch):
+    """A host, say; of a directory of ours, which says none, by a file that says one."""
+    plan_as_it_is = plan_import
+
+    def plan_with_host(*args, **options):
+        plan = plan_as_it_is(*args, **options)
+        wanted = plan.project_file.project
+        wanted = {**wanted, "domains": [*wanted["domains"], "more.example.com"]}
+        return replace(plan, project_file=replace(plan.project_file, project=wanted))
+
+    monkeypatch.setattr("anonusers.management.commands.anonusers_realm.plan_import", plan_with_host)
+    said, _ = realm("import", directory, "--project", "shop")
+
+    assert said.splitlines()[-3:] == [
+        "Left out, since a draft can hold neither hosts nor new applications:",
+        "  project.domains",
         "Use --deploy for these.",
     ]
-    assert "realm_app_id" not in Draft.objects.get().changes["project"]
-    assert (Project.objects.get().realm_app_id, Application.objects.count()) == ("", 0)
+    assert not Project.objects.get().domains.filter(domain="more.example.com").exists()
 
 
 def test_without_a_portal_or_for_a_new_project_nothing_can_wait(shop, directory, monkeypatch):

@@ -103,12 +103,14 @@ class Command(BaseCommand):
         with transaction.atomic():
             proposed = proposals.propose(project, plan.project_file)
             keep_beside(project, plan)
+        for client_id in proposed.made if proposed is not None else ():
+            self.stdout.write(f"The application {client_id} was made: a client ID waits in no draft.")
         if proposed is not None and proposed.waiting:
             self.stdout.write(f"Changes that wait for review in the portal: {proposed.waiting}. None is in effect yet.")
         if plan.kept_changes:
             self.stdout.write("Ids, and what is only kept for an export, were stored.")
         if proposed is not None and proposed.left_out:
-            self.stdout.write("Left out, since a draft cannot hold a new application, or what depends on it:")
+            self.stdout.write("Left out, since a draft can hold neither hosts nor new applications:")
             for change in proposed.left_out:
                 self.stdout.write(f"  {change.key}")
             self.stdout.write("Use --deploy for these.")
