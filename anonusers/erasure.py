@@ -11,21 +11,8 @@ from anonusers import audit, statistics
 from anonusers.adapters import get_adapter
 from anonusers.errors import CleanupRefused, ErasureForbidden
 from anonusers.guest_data import Person, Plan, Relation, plan
-from anonusers.models import (
-    AnonymousIdentity,
-    ApiKey,
-    DeviceKey,
-    EndUser,
-    LoginID,
-    OneTimeToken,
-    Promotion,
-    RealmIdentity,
-    RealmUser,
-    Session,
-)
-from anonusers.removal import remove
-
-OURS = (Session, LoginID, OneTimeToken, AnonymousIdentity, Promotion, ApiKey, RealmIdentity, RealmUser)
+from anonusers.models import DeviceKey, EndUser
+from anonusers.removal import OURS, remove
 
 
 @dataclass(frozen=True)
@@ -63,8 +50,8 @@ def erase(end_user: EndUser, *, dry_run: bool = False) -> Erasure:
 
 def _count(person: Person, rules: Plan) -> Erasure:
     removed: Counter[str] = Counter()
-    for model in OURS:
-        removed[model._meta.label] += model._base_manager.filter(Q(end_user=person.id)).count()
+    for model, field in OURS:
+        removed[model._meta.label] += model._base_manager.filter(Q((field, person.id))).count()
     removed[DeviceKey._meta.label] += DeviceKey.objects.filter(end_user=person.id).count()
     for relation in (*rules.delete, *rules.set_null, *rules.plain):
         removed[relation.label] += _rows(relation, person)

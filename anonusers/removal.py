@@ -36,6 +36,8 @@ OURS: tuple[tuple[type[Model], str], ...] = (
     (RealmUser, "end_user"),
     (AnonymousIdentity, "end_user"),
 )
+"""Our tables that hold what is somebody's, and the field that says whose, in the order in which they are emptied: what
+goes with a person, and what an erasure reports. Beside them a device key is retired, and `superseded_by` let go."""
 
 RETIRE = 'UPDATE "{}" SET end_user_id = NULL, retired_at = %(now)s WHERE end_user_id = ANY(%(ids)s)'
 FORGET_WHO_CAME = (
