@@ -80,7 +80,9 @@ def changes_of_kept(
 ) -> list[str]:
     lines = []
     known = {kind: provider_id(app, kind) for kind in after["providers"]} if app else {}
-    if (old := before["version"]) != after["version"] or is_fresh(app):
+    if is_fresh(app):
+        lines.append(f"+ realm.config_version: {after['version']}")
+    elif (old := before["version"]) != after["version"]:
         lines.append(f"~ realm.config_version: {old} -> {after['version']}")
     elif before["root_name"] != after["root_name"]:
         lines.append(f"~ realm.root_file: {before['root_name']} -> {after['root_name']}")

@@ -65,6 +65,7 @@ def test_a_dry_run_shows_the_difference_and_changes_nothing(shop, directory):
     said, _ = realm("import", directory, "--project", "shop", "--dry-run")
 
     assert "+ project.realm.confirmation_url" not in said
+    assert "+ realm.config_version: 20210101" in said.splitlines()
     assert '~ project.realm.confirmation_url: "" -> "https://shop.example.com/confirm"' in said
     assert said.endswith("Dry run: nothing was changed.\n")
     assert (row_counts(), state_of(shop)) == before
