@@ -7,7 +7,6 @@ A fenced block is one of two things. With `:caption: shop/views.py` it is that f
 
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,8 @@ from dataclasses import dataclass
 from importlib.metadata import distribution
 from pathlib import Path
 from urllib.error import URLError
+
+from tests.test_serve import free_port
 
 FENCE = re.compile(
     r"^(```+)(?:\{code-block\} ([\w+-]*)|\{([\w:-]+)\}[^\n]*|([\w+-]*))\n((?::\w+:[^\n]*\n)*)\n?(.*?)^\1$",
@@ -59,9 +60,7 @@ class Reader:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.server: subprocess.Popen[bytes] | None = None
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = str(free.getsockname()[1])
+        self.port = str(free_port())
 
     @property
     def origin(self) -> str:
