@@ -31,7 +31,7 @@ CHROMIUM_ARGS = [
 ]
 SDK = Path(__file__).parent / "node_modules/@authgear/web/dist/authgear-web.iife.js"
 SDK_PAGE = b'<!doctype html><meta charset="utf-8"><title>SDK</title><script src="/authgear-web.iife.js"></script>'
-TIMEOUT = 15_000  # milliseconds
+TIMEOUT = 30_000  # milliseconds
 
 
 def missing(what: str) -> Any:
@@ -211,7 +211,7 @@ class Sdk:
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
     try:
-        from playwright.sync_api import sync_playwright
+        from playwright.sync_api import expect, sync_playwright
     except ImportError:
         missing("playwright is not installed")
     executable = CHROMIUM if Path(CHROMIUM).exists() else shutil.which("chromium")
@@ -220,6 +220,7 @@ def chromium() -> Iterator[Any]:
     # Playwright's event loop lives in this thread; Django takes that for asynchronous code and refuses the ORM.
     before = os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE")
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
+    expect.set_options(timeout=TIMEOUT)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_ARGS)
         yield browser

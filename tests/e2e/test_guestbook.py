@@ -200,9 +200,9 @@ def test_two_tabs_that_open_at_once_stay_the_same_guest(new_guestbook: Callable[
     other = new_guestbook(context=one.page.context)
     for _ in range(3):
         for tab in (one, other):
-            tab.page.evaluate("setTimeout(() => location.reload(), 0)")
+            tab.page.evaluate("() => { window.isOld = true; setTimeout(() => location.reload(), 0); }")
         for tab in (one, other):
-            tab.page.wait_for_timeout(300)
+            tab.page.wait_for_function("!window.isOld")  # the page that went was ready, too
             tab.wait()
 
     assert one.sub == other.sub is not None

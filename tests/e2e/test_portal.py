@@ -74,6 +74,7 @@ def test_the_save_bar_is_there_while_something_differs_from_what_is_stored(page:
     assert bar.is_visible()
     page.click("[data-save-bar] button")
     page.wait_for_selector("text=Saved. The change is in effect now.")
+    page.wait_for_load_state()  # until then the script does not follow what is chosen
     assert keys.input_value() == "refuse"
     assert not bar.is_visible()
     keys.select_option("new_guest")
@@ -97,8 +98,8 @@ def test_leaving_with_unsaved_changes_asks_and_discarding_does_not(page: Any, pr
 
     page.on("dialog", stay)
     page.click("#id_anonymous_users_enabled")
-    page.click("nav >> text=Session", no_wait_after=True)
-    page.wait_for_timeout(300)
+    with page.expect_event("dialog"):
+        page.click("nav >> text=Session", no_wait_after=True)
     assert asked == ["beforeunload"]
     assert page.url.endswith("/anonymous-users/")
     page.click("[data-save-bar] [data-discard]")
