@@ -36,6 +36,8 @@ LEASE = timedelta(seconds=60)
 """So long nobody else goes on with a job; a batch takes a few seconds."""
 TRIES = 5
 OPEN = (Job.State.WAITING, Job.State.RUNNING)
+FORGOTTEN: dict[str, Any] = {"selection": {}, "cursor": ""}
+"""At its end a job says how many, and not who: they may be erased since, and what was searched for is an address."""
 FAILURES: dict[str, Any] = {
     "filters_gone": _("Its filters are not valid any more: what they name is gone."),
     "undeclared": _("Nobody can be deleted before it is declared what becomes of the host's data: %(detail)s"),
@@ -110,7 +112,7 @@ def unfinished() -> QuerySet[Job]:
 def cancel(job: Job) -> bool:
     """The batch that is on its way is undone; what was done before stays. False where it has ended already."""
     states = {"state": Job.State.CANCELLED, "leased_until": None, "finished_at": timezone.now()}
-    return bool(Job.objects.filter(pk=job.pk, state__in=OPEN).update(**states))
+    return bool(Job.objects.filter(pk=job.pk, state__in=OPEN).update(**states, **FORGOTTEN))
 
 
 def retry(job: Job) -> bool:
@@ -177,11 +179,11 @@ def _do_batch(pk: int, lease: datetime) -> datetime | None:
         held = Job.objects.filter(pk=pk, state=Job.State.RUNNING, leased_until=lease)
         mine = held.update(
             state=Job.State.FINISHED if at_end else Job.State.RUNNING,
-            cursor=cursor or "",
             done=F("done") + done,
             passed_over=F("passed_over") + len(ids) - done,
             leased_until=None if at_end else now + LEASE,
             finished_at=now if at_end else None,
+            **(FORGOTTEN if at_end else {"cursor": cursor}),
         )
         if not mine:
             raise _Lost

@@ -4,10 +4,13 @@ import re
 import threading
 import uuid
 from datetime import timedelta
+from importlib import import_module
 from io import StringIO
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.conf import settings
 from django.core.management import call_command
 from django.db import IntegrityError, OperationalError, connection
@@ -265,6 +268,32 @@ def test_all_who_match_are_done_in_batches(
 
 def _ago(hours: int) -> Any:
     return people.datetime(2026, 11, 21, 12, tzinfo=people.UTC) - timedelta(hours=hours)
+
+
+def test_at_its_end_it_does_not_say_any_more_who(project: Project, small_batches: None) -> None:
+    """They may be erased since; and what somebody searched for is an address."""
+    rows = make_people(project, 6)
+    chosen = {"subs": sorted(row.pk.hex for row in rows)}
+    finished, cancelled, failed = (order(project, selection=chosen) for _ in range(3))
+    jobs.work(finished.pk)
+    assert jobs.cancel(cancelled)
+    Job.objects.filter(pk=failed.pk).update(state="failed", cursor=chosen["subs"][3])
+    for job, selection, cursor in ((finished, {}, ""), (cancelled, {}, ""), (failed, chosen, chosen["subs"][3])):
+        job.refresh_from_db()
+        assert (job.selection, job.cursor) == (selection, cursor), job.state
+    assert jobs.retry(failed)
+    jobs.work(failed.pk)
+    assert facts_of(failed) == ("finished", 0, 2)  # behind the last batch, where all was done
+    assert failed.selection == {}
+
+
+def test_jobs_that_ended_before_forget_too(project: Project) -> None:
+    states = ("waiting", "running", "finished", "cancelled", "failed")
+    rows = {state: order(project, state=state, selection={"filters": "?search=anna"}, cursor="x") for state in states}
+    migration: Any = import_module("portal.migrations.0004_jobs_forget")
+    migration.forget(apps, SimpleNamespace(connection=connection))
+    kept = [state for state, job in rows.items() if state_of(job)[0]["selection"]]
+    assert kept == ["waiting", "running", "failed"]
 
 
 def test_who_came_after_the_order_is_not_meant(project: Project, small_batches: None) -> None:
