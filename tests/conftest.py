@@ -14,6 +14,7 @@ from django.apps import apps
 from django.db import connection, connections
 from django.db.models import Model
 from django.test import Client
+from django.utils import translation
 
 from anonusers import keys, limits, tokens
 from anonusers.keys import create_keys
@@ -63,6 +64,8 @@ def _plain(settings: Any) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     settings.ANONUSERS_LIMITS_STORAGE = "memory://"
     limits.forget()
+    # A thread keeps the language of its last request: that of another test would be found where none is asked for.
+    translation.deactivate()
     # A rolled-back test gives its ids to the next one, which a real database does not.
     keys._rings.clear()
 

@@ -228,14 +228,15 @@ def _key(type, text):
 def test_so_many_hashes_run_at_once_and_the_others_wait(monkeypatch):
     monkeypatch.setattr(passwords, "_hashing", threading.BoundedSemaphore(2))
     running, most = 0, 0
-    lock = threading.Lock()
+    lock, pair = threading.Lock(), threading.Barrier(2)
 
     def slow(password):
         nonlocal running, most
         with lock:
             running += 1
             most = max(most, running)
-        time.sleep(0.02)
+        pair.wait(10)  # two do run at once, however slowly threads start
+        time.sleep(0.02)  # a third would be seen
         with lock:
             running -= 1
         return "hash"
