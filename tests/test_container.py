@@ -98,7 +98,17 @@ def test_whatever_is_copied_is_there_and_is_not_kept_out() -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [".env", ".git/config", "var/secret_key", ".venv/bin/python", "tests/conftest.py", "docs/deploy.md", ".ci/run"],
+    [
+        ".env",
+        ".git/config",
+        "var/secret_key",
+        ".venv/bin/python",
+        "tests/conftest.py",
+        "docs/deploy.md",
+        ".ci/run",
+        "example/.env",
+        "config/.settings.py.swp",
+    ],
 )
 def test_what_the_image_does_not_need_stays_out(path: str) -> None:
     assert is_ignored(path)
@@ -123,7 +133,9 @@ def test_no_build_tool_gets_into_the_image_and_nothing_runs_as_root() -> None:
         step for step in last if re.search(r"apt|pip|gcc|build-essential|curl", step.rest) and step.word == "RUN"
     ]
     assert only("USER") == "10001"
-    assert f"--uid {only('USER')}" in only("RUN")
+    [made] = re.findall(r"groupadd --gid (\d+) .+ useradd --uid (\d+) --gid (\d+) ", only("RUN"))
+    assert set(made) == {only("USER")}, "a group of its own: below 1000 it may be one of the host's"
+    assert "--system" not in only("RUN"), "for IDs below 1000"
     words = [step.word for step in last]
     assert words.index("USER") < words.index("CMD")
 
@@ -134,6 +146,24 @@ def test_no_secret_is_in_the_image() -> None:
             assert not re.search(r"SECRET|PASSWORD|TOKEN|DATABASE_URL|ENCRYPTION", step.rest), step
     [collect] = [step for step in STEPS if "collectstatic" in step.rest]
     assert "VAR_DIR=/tmp/" in collect.rest, "a key that is made on the way is left behind"
+
+
+def test_what_the_image_runs_can_be_read_and_not_written_whatever_the_umask_of_the_checkout(tmp_path: Path) -> None:
+    change = [step for step in STEPS if step.stage < LAST][-1].rest
+    assert change.startswith("chmod "), "after all else"
+    for folder, file in ((0o700, 0o600), (0o777, 0o666)):
+        app = tmp_path / str(folder) / "app"
+        (app / "config").mkdir(parents=True)
+        (app / "config" / "settings.py").write_text("")
+        (app / "config" / "settings.py").chmod(file)
+        for path in (app / "config", app):
+            path.chmod(folder)
+        subprocess.run(shlex.split(change.replace("/app", str(app))), check=True)
+        assert [path.stat().st_mode & 0o777 for path in (app, app / "config", app / "config" / "settings.py")] == [
+            0o755,
+            0o755,
+            0o644,
+        ]
 
 
 def variables(rest: str) -> dict[str, str]:
@@ -211,8 +241,22 @@ def test_a_process_of_ours_cannot_write_where_it_need_not_and_has_no_rights() ->
         assert "no-new-privileges:true" in service["security_opt"]
         where = {mount.split(":")[0] for mount in service["tmpfs"]}
         assert where == {"/tmp", variables(only("ENV"))["VAR_DIR"]}
-        assert f"uid={only('USER')}" in " ".join(service["tmpfs"])
+        assert f"uid={only('USER')},gid={only('USER')}," in " ".join(service["tmpfs"])
         assert all(volume.endswith(":ro") for volume in service["volumes"])
+
+
+def test_a_process_of_ours_hears_that_it_should_end() -> None:
+    """As process 1 it would not: the kernel keeps a SIGTERM from it that it has not asked for, and the clean-up asks
+    for none, nor does a server that is still importing. The engine would wait, and kill."""
+    assert [name for name, service in OURS.items() if service.get("init") is not True] == []
+
+
+def test_who_has_no_rights_is_not_root() -> None:
+    """The entrypoint of Valkey's image, as root, chowns /data. Without CAP_CHOWN it fails, and nothing starts."""
+    bare = {name: service for name, service in SERVICES.items() if service.get("cap_drop") == ["ALL"]}
+    assert set(bare) == {*OURS, "store"}
+    assert SERVICES["store"]["user"] == "valkey"
+    assert [name for name, service in bare.items() if "cap_add" in service] == []
 
 
 def test_only_the_web_can_be_reached_and_only_from_this_machine() -> None:
