@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import uuid
 from io import StringIO
 from types import SimpleNamespace
@@ -335,3 +336,23 @@ def test_every_ends_where_something_is_not_declared(application, naps, settings)
     with pytest.raises(CommandError, match=r"^example\.Comment.author leads to a user"):
         call("--every", "1")
     assert (naps.slept, CleanupRun.objects.count()) == ([1], 1)
+
+
+def test_every_ends_by_sigterm_also_in_the_middle_of_a_batch(application, naps, monkeypatch):
+    """As the first process of a container it would hear nothing: the kernel keeps from that what it has not asked for."""
+    before = signal.getsignal(signal.SIGTERM)
+    set_project(application.project, quarantine_days=0)
+    old_guest(application)
+    naps.between.append(lambda: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(SystemExit) as ended:
+        call("--every", "300")
+    assert (ended.value.code, naps.slept, EndUser.objects.count()) == (143, [300], 0)
+    assert signal.getsignal(signal.SIGTERM) == before
+
+    guest = old_guest(application)
+    monkeypatch.setattr(cleanup, "remove", lambda *args, **options: signal.raise_signal(signal.SIGTERM))
+    with pytest.raises(SystemExit) as ended:
+        call("--every", "300")
+    assert (ended.value.code, naps.slept) == (143, [300])
+    assert EndUser.objects.filter(pk=guest.pk).exists()
+    assert signal.getsignal(signal.SIGTERM) == before

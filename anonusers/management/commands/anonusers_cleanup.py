@@ -1,10 +1,13 @@
 """`anonusers_cleanup`: remove what became unreachable."""
 
 import json
+import signal
 import sys
 import time
 import uuid
 from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -32,6 +35,21 @@ WORDS = {
 }
 
 
+@contextmanager
+def heeding_sigterm() -> Iterator[None]:
+    """End by SIGTERM, which the first process of a container would not hear otherwise. The batch that is on its way is
+    rolled back."""
+
+    def end(number: int, _frame: object) -> None:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 class Command(BaseCommand):
     help = "Remove guests whom nothing leads back to; what is left of old sessions, secrets, keys, deleted projects."
 
@@ -52,19 +70,29 @@ class Command(BaseCommand):
             return self._restore(options["restore"])
         if options["forecast"]:
             return self._forecast(options)
+        if options["every"]:
+            with heeding_sigterm():
+                self._go_on(options)
+        elif not self._run(options):
+            sys.exit(1)
+
+    def _go_on(self, options: dict[str, Any]) -> None:
         while True:
-            fine = self._clean(options)
-            if not (options["project"] or options["dry_run"]):
-                fine = tasks.remove_closed_projects() and fine
-            if not options["every"]:
-                return None if fine else sys.exit(1)
+            self._run(options)
             for connection in connections.all(initialized_only=True):
                 if not connection.in_atomic_block:
                     connection.close()  # the server would do so before we wake, and the next run would fail
             time.sleep(options["every"])
 
+    def _run(self, options: dict[str, Any]) -> bool:
+        """Whether nobody has to look after it."""
+        fine = self._clean(options)
+        if not (options["project"] or options["dry_run"]):
+            fine = tasks.remove_closed_projects() and fine
+        return fine
+
     def _clean(self, options: dict[str, Any]) -> bool:
-        """Whether nobody has to look after it. What stops one project does not stop the others."""
+        """What stops one project does not stop the others."""
         fine = True
         slugs = [project.slug for project in self._projects(options["project"])]
         wanted = {"dry_run": options["dry_run"], "limit": options["limit"], "confirmed": options["confirm"]}
