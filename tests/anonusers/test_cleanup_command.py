@@ -339,7 +339,7 @@ def test_every_ends_where_something_is_not_declared(application, naps, settings)
 
 
 def test_every_ends_by_sigterm_also_in_the_middle_of_a_batch(application, naps, monkeypatch):
-    """As the first process of a container it would hear nothing: the kernel keeps from that what it has not asked for."""
+    """As the first process of a container it would hear nothing: the kernel keeps away what was not asked for."""
     before = signal.getsignal(signal.SIGTERM)
     set_project(application.project, quarantine_days=0)
     old_guest(application)
