@@ -196,9 +196,10 @@ def _counts(models: tuple[type[Model], ...]) -> str:
 
 
 def assert_random(ids: Iterable[uuid.UUID]) -> None:
-    """Each has nothing to do with the one before: of the 122 random bits some 61 differ, and 20 or fewer once in 10¹⁴
-    pairs. Of a counter, or of a time with a few random bits, one step changes less."""
+    """Version 4, and each has nothing to do with the one before: of the 122 random bits some 61 differ, and 20 or fewer
+    once in 10¹⁴ pairs. One step of a counter changes less."""
     for one, other in pairwise(ids):
+        assert one.version == 4
         assert (one.int ^ other.int).bit_count() > 20, f"{one} and {other} are alike"
 
 
