@@ -146,11 +146,13 @@ def test_opaque_access_tokens_and_es256_as_the_application_wants(application: Ap
 def test_a_known_key_changes_its_last_use_and_opens_a_session_and_nothing_else(
     application: Application, browser: Client
 ) -> None:
-    first = sub_with(browser, request(browser))
+    noon = timezone.now().replace(hour=12)  # of whoever comes back on another day that is noted, too
+    with time_machine.travel(noon):
+        first = sub_with(browser, request(browser))
     first_session, key = only_session(), DeviceKey.objects.get()
     guest = state_of(first_session.end_user, first_session.end_user.user)
     identity = AnonymousIdentity.objects.values().get()
-    with time_machine.travel(timezone.now() + timedelta(hours=1)):
+    with time_machine.travel(noon + timedelta(hours=1)):
         now = timezone.now()
         assert sub_with(browser, request(browser, header=NO_JWK)) == first
     after = DeviceKey.objects.get()
