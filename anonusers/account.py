@@ -248,6 +248,7 @@ def remove_login_id(*, end_user: EndUser, login_id: LoginID) -> None:
         if not others.exists():
             raise LoginIDNotAllowed(_("You need at least one way to log in. Add another one first."))
         if locked.login_ids.filter(pk=login_id.pk).delete()[0]:
+            login_id.end_user = locked  # whose row of the host says by then what their first address is
             events.emit_login_id("removed", login_id)
         _mirror(locked)
         # Links and codes that were sent there are worth nothing any more.

@@ -133,6 +133,12 @@ def test_a_login_id_that_comes_and_goes_is_told_and_audited_without_the_address(
     ]
 
 
+def test_whoever_hears_of_a_removal_sees_the_address_that_is_the_first_by_now(anna, heard):
+    add(anna)
+    account.remove_login_id(end_user=anna, login_id=anna.login_ids.get(value=EMAIL))
+    assert heard[-1].end_user.user.email == OTHER
+
+
 def test_what_is_refused_is_not_told(anna, heard):
     with pytest.raises(LoginIDNotAllowed):
         account.remove_login_id(end_user=anna, login_id=anna.login_ids.get())
